@@ -1,0 +1,1 @@
+"""The languages: one module per provider or protocol; translates, never touches the database."""

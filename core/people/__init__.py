@@ -1,0 +1,1 @@
+"""Who the customers are and by which addresses they reach us."""

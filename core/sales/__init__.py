@@ -1,0 +1,1 @@
+"""What may become money: leads, pipelines, deals, attribution."""

@@ -1,0 +1,47 @@
+"""The company itself: its country, currency, time zone, language and working hours. One row."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Integer
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.kernel.db import Base, Edited
+from core.kernel.errors import NotFound
+
+
+class Workspace(Base, Edited):
+    """What holds for everybody unless a person, team or connection says otherwise.
+
+    `schedule` is the business hours as `core.work.hours.from_json` reads them. `setup_token_hash` is set while the
+    database is empty: whoever holds the link makes the owner's account.
+    """
+
+    __tablename__ = "workspace"
+    __table_args__ = (CheckConstraint("id = 1", name="only_one"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    country: Mapped[str]
+    currency: Mapped[str]
+    time_zone: Mapped[str]
+    language: Mapped[str]
+    schedule: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    setup_token_hash: Mapped[bytes | None]
+    setup_token_expires_at: Mapped[datetime | None]
+
+
+async def get(session: AsyncSession) -> Workspace:
+    """Return the company.
+
+    Raises:
+        NotFound: the migrations have not run.
+    """
+    workspace = await session.get(Workspace, 1)
+    if workspace is None:
+        raise NotFound("workspace: run `switchyard migrate` first")
+    return workspace

@@ -1,0 +1,1 @@
+"""The application: everything is made, connected and run here."""

@@ -1,0 +1,1 @@
+"""The REST API: resources, OpenAPI, problem+json."""

@@ -1,0 +1,39 @@
+"""Every module that defines tables, loaded so that all of them are known before anything is mapped or migrated."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from sqlalchemy import MetaData
+
+from core.kernel.db import Base
+
+MODULES = (
+    "core.kernel.events",
+    "core.kernel.jobs",
+    "core.staff.workspace",
+    "core.staff.teams",
+    "core.staff.users",
+    "core.staff.sessions",
+    "core.staff.tokens",
+    "core.staff.absences",
+    "core.staff.audit",
+    "core.connections",
+    "core.people.contacts",
+    "core.talk.conversations",
+    "core.sales.pipelines",
+    "core.sales.leads",
+    "core.sales.deals",
+    "core.work.tasks",
+    "core.work.routing_rules",
+    "core.work.notifications",
+    "webhooks.deliveries",
+    "hub.api.idempotency",
+)
+
+
+def load() -> MetaData:
+    """Import every module with tables and return what they define."""
+    for name in MODULES:
+        import_module(name)
+    return Base.metadata

@@ -1,0 +1,1 @@
+"""The workspace people look at: pages, templates, static files."""
