@@ -55,7 +55,7 @@ class Connection(Base, Record, Edited):
     make_lead: Mapped[bool] = mapped_column(Boolean, default=True, server_default=text("true"))
     make_deal: Mapped[bool] = mapped_column(Boolean, default=True, server_default=text("true"))
     reply_through: Mapped[int | None] = mapped_column(ForeignKey("connections.id", ondelete="SET NULL"))
-    rate_per_minute: Mapped[int] = mapped_column(default=600, server_default="600")
+    rate_per_minute: Mapped[int] = mapped_column(default=0, server_default="0")
     """Requests a minute it takes before answering 429; 0: any number."""
     health: Mapped[str] = mapped_column(Text, default=Health.ACTIVE, server_default="active")
     paused_because: Mapped[str | None]

@@ -254,6 +254,13 @@ def asyncpg_url(url: str) -> str:
     return urlunsplit(("postgresql+asyncpg", parts.netloc, parts.path, urlencode(query), ""))
 
 
+def libpq_url(url: str) -> str:
+    """Return the same database in the spelling that asyncpg without SQLAlchemy, `psql` and `pg_dump` take."""
+    parts = urlsplit(url)
+    query = [("sslmode" if name == "ssl" else name, value) for name, value in parse_qsl(parts.query)]
+    return urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
+
+
 def prepare_state_dir(state_dir: Path) -> None:
     """Make the state folder if it is missing.
 

@@ -47,6 +47,8 @@ _DROP_SEPARATORS = str.maketrans("", "", " -()\u00a0.")
 # Mobile numbers of Russia in the usual spellings; every one of them is valid by libphonenumber (9 3x has gaps).
 _RUSSIAN_MOBILE = re.compile(r"(?:\+?7|8)?(9[0-24-9][0-9]{8})", re.ASCII)
 
+# Where people write Russian numbers with Russia's own prefix, as they always did.
+_DIAL_RUSSIA_BY_8 = frozenset(("AM", "AZ", "BY", "GE", "KG", "MD", "TJ", "TM", "UA", "UZ"))
 _URI = re.compile(r"^(?:tel|callto|sms|whatsapp):(?://)?", re.IGNORECASE)
 _DASHES = re.compile("[\u2010-\u2015\u2212\u2043\ufe58\ufe63\uff0d]")
 # A run of digits as people group them. A slash may group (030/901820) or separate two numbers.
@@ -63,8 +65,8 @@ def phone(raw: str, country: str) -> str | None:
     """Read one phone number and return it in E.164, or None where there is none to read.
 
     `country` is the ISO 3166 code that numbers without a country are taken to be from; "" where none is known.
-    Understood: `+7 916…`, `8 (916)…`, `007916…`, `7916…`, `916…`, full-width digits, any separators, `tel:` links, words
-    around the number. An extension is left out. Of several numbers the first is returned; see `phones`.
+    Understood: `+7 916…`, `8 (916)…`, `007916…`, `7916…`, `916…`, full-width digits, any separators, `tel:` links,
+    words around the number. An extension is left out. Of several numbers the first is returned; see `phones`.
 
     A number that a numbering plan allows by its length is accepted though its range is not in use: ranges are opened
     faster than libraries are updated, and refusing would lose a customer. One digit repeated is refused.
@@ -114,6 +116,8 @@ def email(raw: str) -> str | None:
     text = text.strip(" \t\r\n\"'<>()[],;:.").lower()
     if _plain_email(text):
         return text
+    if "\ufffd" in text:
+        return None  # something of it was lost on the way
     try:
         checked = email_validator.validate_email(text, check_deliverability=False, test_environment=True)
     except (email_validator.EmailNotValidError, ValueError):
@@ -163,7 +167,7 @@ def _plain(raw: str) -> str:
 
 
 def _ascii_digit(character: str) -> str:
-    """Turn ٣ or ３ into 3."""
+    """Turn the digit three of any script into 3."""
     value = unicodedata.decimal(character, None)
     return character if value is None else str(value)
 
@@ -179,6 +183,8 @@ def _number(run: str, region: str) -> str | None:
     if digits.startswith("00"):
         readings.append("+" + digits[2:])
     believed_by_length = len(readings)
+    if not plus and digits[0] == "8" and len(digits) == 11 and region in _DIAL_RUSSIA_BY_8:
+        readings.append("+7" + digits[1:])
     # `+8 916…`: a plus before the national prefix; `7916…`: a country code without its plus
     readings.append(digits if plus else "+" + digits)
     possible: str | None = None
@@ -187,6 +193,8 @@ def _number(run: str, region: str) -> str | None:
             number = phonenumbers.parse(reading, region or None)
         except NumberParseException:
             continue
+        if position >= believed_by_length and possible is not None:
+            break  # a number of this country that is not in use yet is likelier than one of a far country
         written = phonenumbers.format_number(number, PhoneNumberFormat.E164)
         if phonenumbers.is_valid_number(number):
             return written

@@ -89,15 +89,12 @@ class Schedule:
         """Check what needs the calendar of holidays. Call it before storing; the first call may take 0.3 s.
 
         Raises:
-            Rejected: the country or its part is unknown, or the holidays leave no day to work on.
+            Rejected: the library has no holidays for the country or its part.
         """
         if self.holidays_country:
             _public_holidays(self.holidays_country, self.holidays_subdivision, _ANY_YEAR.year)
         elif self.holidays_subdivision:
             raise Rejected("Name the country before its region", field="holidays_country")
-        after = max(self.days, default=_ANY_YEAR).toordinal() + 1
-        if not self.always_open and not any(self._openings(ordinal) for ordinal in range(after, after + 400)):
-            raise Rejected("These hours never open: every working day is a public holiday", field="week")
 
     def is_open(self, at: datetime) -> bool:
         """Say whether it is open at that moment."""

@@ -17,7 +17,7 @@ class RoutingRule(Base, Record, Edited):
     """
 
     __tablename__ = "routing_rules"
-    __table_args__ = (CheckConstraint("team_id IS NOT NULL OR user_id IS NOT NULL", name="has_a_target"),)
+    __table_args__ = (CheckConstraint("(team_id IS NULL) <> (user_id IS NULL)", name="one_target"),)
 
     title: Mapped[str]
     position: Mapped[int] = mapped_column(Integer)

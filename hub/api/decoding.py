@@ -1,6 +1,7 @@
 """Reading what was sent: JSON bodies and query strings into Structs, with everything that is wrong told at once.
 
-msgspec stops at the first mistake. So the fast way is taken first, and only what it refuses is read again, field by field.
+msgspec stops at the first mistake. So the fast way is taken first, and only what it refuses is read again, field by
+field.
 """
 
 from __future__ import annotations

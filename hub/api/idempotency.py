@@ -1,7 +1,7 @@
 """Idempotency-Key: a POST repeated with the same key is answered as before and done once.
 
-The answer is kept in the transaction that does the work, so either both are there or neither. A POST that failed left no
-trace, and its key may be used again. After draft-ietf-httpapi-idempotency-key-header; there a concurrent repeat is
+The answer is kept in the transaction that does the work, so either both are there or neither. A POST that failed left
+no trace, and its key may be used again. After draft-ietf-httpapi-idempotency-key-header; there a concurrent repeat is
 refused, here it waits for the first and gets the same answer.
 """
 
@@ -74,9 +74,7 @@ async def claim(
     ).returning(IdempotencyKey.key)
     if (await session.execute(renewed)).first() is not None:
         return None
-    earlier = (
-        await session.scalars(select(IdempotencyKey).filter_by(caller=caller, key=key))
-    ).one()
+    earlier = (await session.scalars(select(IdempotencyKey).filter_by(caller=caller, key=key))).one()
     if earlier.fingerprint != fingerprint:
         raise Problem(
             422, "idempotency-key-reused", f"This {HEADER} was used for another request; use a new one for this."

@@ -100,7 +100,6 @@ _ROUTER: Final = {
     405: ("method-not-allowed", "This address does not take this method; the Allow header names those it takes."),
     413: ("too-large", "The body is larger than this address takes; nothing was stored."),
     415: ("unsupported-media-type", "This address does not take this type of content."),
-    417: ("expectation-failed", "Only Expect: 100-continue is understood."),
 }
 
 _AWAY: Final = frozenset({"53300", "57P01", "57P02", "57P03"})
@@ -158,7 +157,8 @@ def _from_constraint(error: DBAPIError) -> Problem | None:
     """The net under the rules of the core: what the database alone has seen is refused in words, too."""
     state = _sqlstate(error)
     if state == "23503":
-        field = re.search(r"Key \((\w+)\)=", str(error.orig))
+        explained = getattr(getattr(error.orig, "__cause__", None), "detail", None) or ""
+        field = re.search(r"Key \((\w+)\)=", explained)
         message = "There is no such record"
         return invalid([FieldError(field.group(1), message)]) if field else Problem(422, "invalid", message)
     if state == "23505":

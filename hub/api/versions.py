@@ -1,8 +1,8 @@
 """ETag, If-Match and If-None-Match (RFC 9110 §8.8.3, §13.1) over the `version` of records that people edit.
 
-A tag is `"v<version>-<hash of the answer>"`. If-None-Match compares it whole, so what is derived (overdue, say) is never
-shown stale. If-Match compares the version alone: it asks whether the *record* was changed by somebody meanwhile, and
-`"v<version>"`, which anybody can make of the `version` seen in a list, says the same.
+A tag is `"v<version>-<hash of the answer>"`. If-None-Match compares it whole, so what is derived (overdue, say) is
+never shown stale. If-Match compares the version alone: it asks whether the *record* was changed by somebody meanwhile,
+and `"v<version>"`, which anybody can make of the `version` seen in a list, says the same.
 """
 
 from __future__ import annotations

@@ -102,6 +102,7 @@ class Generator:
         self.open = 0
         self.idle: list[Client] = []
         self.finished = asyncio.Event()
+        self.rested = asyncio.Event()
 
     def request(self, number: int) -> bytes:
         """Return the bytes of one post."""
@@ -139,6 +140,7 @@ class Generator:
     def rest(self, client: Client) -> None:
         """Note that a client has nothing to do; the run is over when that is true of all and everything arrived."""
         self.idle.append(client)
+        self.rested.set()
         if len(self.idle) == self.open and not self.plan.rate:
             wanted = self.plan.requests
             if not wanted or self.acknowledged >= wanted:
@@ -185,16 +187,19 @@ class Generator:
             due = self.began + turn / self.plan.rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             now = time.perf_counter()
-            while not self.idle:
-                await asyncio.sleep(0.001)
+            await self._until_idle(1)
             number = self.next_number(now)
             if number is None:
                 break
             self.sent_at[number] = epoch + due
             self.idle.pop().send(number, now)
             turn += 1
-        while len(self.idle) < self.open:
-            await asyncio.sleep(0.001)
+        await self._until_idle(self.open)
+
+    async def _until_idle(self, clients: int) -> None:
+        while len(self.idle) < clients:
+            self.rested.clear()
+            await self.rested.wait()
 
 
 class Client(asyncio.Protocol):

@@ -135,7 +135,8 @@ class LeadsFloor:
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._pgbench = find_pgbench()
-        self.title = f"{'pgbench' if self._pgbench else 'asyncpg emulation of pgbench'}, 7 statements, {CLIENTS} clients"
+        tool = "pgbench" if self._pgbench else "asyncpg emulation of pgbench"
+        self.title = f"{tool}, 7 statements, {CLIENTS} clients"
 
     async def prepare(self) -> None:
         """Make the tables."""
@@ -143,17 +144,17 @@ class LeadsFloor:
         await connection.execute(SCHEMA)
         await connection.close()
 
-    async def measure(self, seconds: float) -> Measured:
-        """Store leads for so long.
+    async def measure(self, seconds: float, protocol: str = "simple") -> Measured:
+        """Store leads for so long; `protocol` is pgbench's: its default "simple", or "prepared".
 
         Raises:
             RuntimeError: pgbench failed; its words are in the message.
         """
         if self._pgbench is None:
             return await self._emulate(seconds)
-        return await self._run(self._pgbench, seconds)
+        return await self._run(self._pgbench, seconds, protocol)
 
-    async def _run(self, pgbench: Path, seconds: float) -> Measured:
+    async def _run(self, pgbench: Path, seconds: float, protocol: str) -> Measured:
         address = urlsplit(self._database_url)
         environment = {
             **os.environ,
@@ -167,7 +168,7 @@ class LeadsFloor:
             script.write(pgbench_script())
             script.flush()
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            command = ("-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2", "-T", str(max(round(seconds), 1)))
+            command = ("-n", "-M", protocol, "-c", str(CLIENTS), "-j", "2", "-T", str(max(round(seconds), 1)))
             process = await asyncio.create_subprocess_exec(
                 pgbench,
                 *command,

@@ -49,6 +49,10 @@ def test_a_providers_database_url_can_be_pasted(env_file, pasted, understood):
     assert loaded.database_url.get_secret_value() == understood
 
 
+def test_a_database_url_is_spelt_for_other_programs_too():
+    assert settings.libpq_url(DATABASE + "?ssl=require") == "postgresql://hub:p%40ss@db:5432/crm?sslmode=require"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "explanation"),
     [

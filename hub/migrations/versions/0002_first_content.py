@@ -31,9 +31,7 @@ def upgrade() -> None:
         ),
         {"schedule": '{"always_open": true, "time_zone": "Europe/Moscow"}'},
     )
-    team = run(
-        sa.text("INSERT INTO teams (name, joined_by_role, created_at) VALUES ('Sales', 'manager', now()) RETURNING id")
-    ).scalar_one()
+    run(sa.text("INSERT INTO teams (name, joined_by_role, created_at) VALUES ('Sales', 'manager', now())"))
     pipeline = run(
         sa.text("INSERT INTO pipelines (name, is_default, created_at) VALUES ('Sales', true, now()) RETURNING id")
     ).scalar_one()
@@ -59,16 +57,9 @@ def upgrade() -> None:
             sa.text("INSERT INTO lost_reasons (name, position, created_at) VALUES (:name, :position, now())"),
             {"name": name, "position": position},
         )
-    run(
-        sa.text(
-            "INSERT INTO routing_rules (title, position, team_id, created_at) "
-            "VALUES ('Everything else', 1000, :team, now())"
-        ),
-        {"team": team},
-    )
 
 
 def downgrade() -> None:
     """Take the first content away; what people made since must be gone before."""
-    for table in ("routing_rules", "lost_reasons", "stage_rules", "stages", "pipelines", "teams", "workspace"):
+    for table in ("lost_reasons", "stage_rules", "stages", "pipelines", "teams", "workspace"):
         op.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names

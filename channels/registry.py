@@ -1,0 +1,61 @@
+"""Which kinds of channel there are. To add one, write its module and add its line here.
+
+A module is imported when its kind is first used: some bring libraries that take seconds and a hundred megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from channels.contract import Channel, ChannelSettings
+from core.kernel.errors import NotFound, Rejected
+
+KINDS: Mapping[str, str] = {
+    "webform": "channels.webform:WebForm",
+}
+"""kind → where its class is."""
+
+
+def channel_class(kind: str) -> type[Channel]:
+    """Return the class of a kind.
+
+    Raises:
+        NotFound: there is no such kind; the message names those there are.
+    """
+    if kind not in KINDS:
+        raise NotFound("kind of channel", f"{kind!r}. There are: {', '.join(sorted(KINDS))}")
+    module, _, name = KINDS[kind].partition(":")
+    return cast("type[Channel]", getattr(import_module(module), name))
+
+
+def settings_class(kind: str) -> type[ChannelSettings]:
+    """Return the form of a kind's own settings, for pages and for telling them from those of every connection.
+
+    Raises:
+        NotFound: there is no such kind.
+    """
+    return channel_class(kind).Settings
+
+
+def build(kind: str, settings: Mapping[str, Any]) -> Channel:
+    """Make a channel from the settings of its kind; those that every connection has are the caller's to keep.
+
+    Raises:
+        NotFound: there is no such kind.
+        Rejected: a setting is missing, unknown or wrong; `field` is its name.
+    """
+    found = channel_class(kind)
+    try:
+        checked = found.Settings(**settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else None
+        known = ", ".join(found.Settings.model_fields) or "none"
+        reason = first["msg"].removeprefix("Value error, ")
+        hint = f" The settings of {kind} are: {known}." if first["type"] == "extra_forbidden" else ""
+        raise Rejected(f"The setting {field} of {kind} is not right: {reason}.{hint}", field=field) from None
+    return cast("Callable[[ChannelSettings], Channel]", found)(checked)

@@ -1,0 +1,192 @@
+"""The REST API as an aiohttp application: read the request, call the handler in a transaction, write the answer.
+
+Everything between the socket and a handler happens here, in this order: request id, body limit, authentication, CSRF
+and scopes, rate, path, query and body, idempotency, the handler, If-Match, ETag, the commit. Everything refused is a
+problem document.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from aiohttp import hdrs, web
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.kernel.clock import Clock
+from hub.api import actors, documentation, idempotency, transport, versions
+from hub.api.actors import Authenticate
+from hub.api.decoding import BodyReader, QueryReader
+from hub.api.endpoints import Call, Endpoint
+from hub.api.openapi import describe
+from hub.api.problems import Problem, is_clash
+from hub.api.throttling import Throttle
+from hub.api.transport import Answer
+from hub.api.wire import encode, parse_id
+
+VERSION_PREFIX: Final = "/v1"
+ATTEMPTS: Final = 3
+"""How often a transaction that clashes with others is tried before the caller is told to come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the API needs of the application around it.
+
+    transaction   opens a session in a transaction that is committed at the end, and undone by an exception
+    hub           handed to the handlers as `call.hub`
+    throttle      None: no limit of calls
+    assets_url    where the files of npm's swagger-ui-dist are served
+    """
+
+    authenticate: Authenticate
+    transaction: Callable[[], AbstractAsyncContextManager[AsyncSession]]
+    clock: Clock
+    hub: Any = None
+    throttle: Throttle | None = None
+    assets_url: str = "/static/vendor/swagger-ui-dist"
+    version: str = "1"
+
+
+def make_api(endpoints: Sequence[Endpoint], around: Surroundings) -> web.Application:
+    """Make the application to be mounted at /api (`app.add_subapp("/api", …)`)."""
+    app = web.Application(middlewares=[transport.answer_in_kind])
+    items = {_shape_of(endpoint.path) for endpoint in endpoints if endpoint.method == "GET"}
+    for endpoint in endpoints:
+        route = _Route(endpoint, around, is_located=_shape_of(endpoint.path) + "/{}" in items)
+        path = VERSION_PREFIX + endpoint.path
+        app.router.add_route(endpoint.method, path, route.answer, expect_handler=transport.expect)
+        if endpoint.method == "GET":
+            app.router.add_route("HEAD", path, route.answer, expect_handler=transport.expect)
+    description = describe(endpoints, server="/api" + VERSION_PREFIX, version=around.version)
+    documentation.add_pages(app, VERSION_PREFIX, description, around.assets_url)
+    return app
+
+
+class _Nothing(msgspec.Struct):
+    """The query of an endpoint that takes none."""
+
+
+class _Route:
+    """One endpoint with all that is prepared for it."""
+
+    def __init__(self, endpoint: Endpoint, around: Surroundings, *, is_located: bool) -> None:
+        self._endpoint = endpoint
+        self._around = around
+        self._is_located = is_located
+        shape = endpoint.shape
+        self._body = BodyReader[msgspec.Struct](shape.body) if shape.body else None
+        self._query = QueryReader[msgspec.Struct](shape.query or _Nothing)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer a request, trying again while its transaction clashes with others."""
+        body = b""
+        if self._endpoint.writes:
+            body = await transport.read(request, self._endpoint.limit)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._around.transaction() as session:
+                    answer = await self._perform(request, session, body)
+                break
+            except Exception as error:
+                if attempt == ATTEMPTS or not is_clash(error):
+                    raise
+        return transport.respond(request, answer)
+
+    async def _perform(self, request: web.Request, session: AsyncSession, body: bytes) -> Answer:
+        endpoint, around = self._endpoint, self._around
+        actor = await around.authenticate(request, session)
+        actors.check(
+            actor,
+            request,
+            resource=endpoint.resource,
+            write=endpoint.writes,
+            administrative=endpoint.administrative,
+        )
+        if around.throttle is not None and (wait := around.throttle.take(actor.caller)):
+            detail = "Too many requests; wait as long as Retry-After says."
+            raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(math.ceil(wait))})
+        arguments = self._arguments(request, body)
+        call = Call(
+            session=session,
+            actor=actor,
+            now=around.clock.now(),
+            hub=around.hub,
+            request_id=request[transport.REQUEST_ID],
+            client=request.remote or "",
+            if_match=request.headers.get(hdrs.IF_MATCH) if endpoint.writes else None,
+        )
+        key = request.headers.get(idempotency.HEADER) if endpoint.method == "POST" else None
+        if key is None:
+            return await self._call(request, call, arguments)
+        return await self._call_once(request, call, arguments, key, body)
+
+    def _arguments(self, request: web.Request, body: bytes) -> dict[str, Any]:
+        shape = self._endpoint.shape
+        arguments: dict[str, Any] = {}
+        for name in shape.ids:
+            if (found := parse_id(request.match_info[name])) is None:
+                raise Problem(404, "not-found", f"There is no {name.removesuffix('_id')} with this id")
+            arguments[name] = found
+        for name in shape.texts:
+            text = request.match_info[name]
+            if "\0" in text or len(text) > 200:
+                raise Problem(404, "not-found", f"There is no such {name}")
+            arguments[name] = text
+        query = self._query.read(request.query)
+        if shape.query is not None:
+            arguments["query"] = query
+        if self._body is not None:
+            if body:
+                transport.check_type(request)
+            arguments["body"] = self._body.read(body)
+        return arguments
+
+    async def _call(self, request: web.Request, call: Call, arguments: dict[str, Any]) -> Answer:
+        endpoint = self._endpoint
+        value = await endpoint.handler(call, **arguments)
+        await call.session.flush()  # what the database refuses must be known before the answer is made
+        if call.if_match not in (None, "*") and not call.compared:
+            raise Problem(412, "stale", "This address has no versions to compare If-Match with; nothing was changed.")
+        headers: dict[str, str] = {}
+        body = b"" if value is None else encode(value)
+        if isinstance(version := getattr(value, "version", None), int):
+            headers[hdrs.ETAG] = versions.tag(version, body)
+        if endpoint.status == 201 and self._is_located:
+            headers[hdrs.LOCATION] = f"{request.path}/{int(value.id)}"
+        return Answer(endpoint.status, headers, body)
+
+    async def _call_once(
+        self, request: web.Request, call: Call, arguments: dict[str, Any], key: str, body: bytes
+    ) -> Answer:
+        idempotency.check_key(key)
+        caller = call.actor.caller
+        earlier = await idempotency.claim(
+            call.session,
+            caller=caller,
+            key=key,
+            fingerprint=idempotency.fingerprint(request.method, request.path_qs, body),
+            now=call.now,
+        )
+        if earlier is not None:
+            headers = {**(earlier.headers or {}), idempotency.REPLAYED_HEADER: "true"}
+            return Answer(earlier.status or 200, headers, earlier.body or b"")
+        answer = await self._call(request, call, arguments)
+        await idempotency.keep(
+            call.session,
+            caller=caller,
+            key=key,
+            status=answer.status,
+            headers=answer.headers,
+            body=None if self._endpoint.secret else answer.body,
+        )
+        return answer
+
+
+def _shape_of(path: str) -> str:
+    return re.sub(r"{\w+}", "{}", path)

@@ -1,0 +1,185 @@
+"""The exchange: takes deliveries off the queue, has their channel read them and hands them to intake, in batches.
+
+What intake makes of a batch and the settling of its deliveries are one transaction, and the settling checks that the
+batch is still ours. So a delivery is understood exactly once, whoever dies when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy import Table, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels.contract import Receiver
+from core import intake
+from core.intake import Received, Result
+from core.kernel import jobs
+from core.kernel.clock import Clock
+from core.kernel.db import json_text
+from core.kernel.envelopes import Event
+from core.kernel.jobs import Failure, LaneQueue
+from hub import metrics
+from hub.connections import Switchboard
+from hub.database import Database
+from webhooks.deliveries import Delivery, DeliveryState, request_of
+from webhooks.errors import Unsupported, WebhookError
+
+log = structlog.get_logger(__name__)
+
+BATCH = 200
+_BYTES = 32 * 1024 * 1024
+LEASE = timedelta(seconds=60)
+
+
+class _Read(NamedTuple):
+    """A delivery and what its channel made of it; `state` is set where there is nothing for intake to do."""
+
+    row: Any
+    events: Sequence[Event] = ()
+    state: DeliveryState | None = None
+    error: str | None = None
+
+
+class Exchange:
+    """Works off the deliveries of all connections."""
+
+    def __init__(self, database: Database, switchboard: Switchboard, clock: Clock) -> None:
+        self._database = database
+        self._switchboard = switchboard
+        self._clock = clock
+        table = Delivery.__table__
+        assert isinstance(table, Table)
+        self.queue = LaneQueue(
+            table, ("connection_id", "received_at", "request", "body"), lease=LEASE
+        )
+
+    async def work(self, worker_id: int) -> int:
+        """Claim a batch and work it off; return how many deliveries it had, 0 if nothing was due."""
+        async with self._database.transaction() as session:
+            rows = await self.queue.claim(session, worker_id=worker_id, now=self._clock.now(), limit=BATCH)
+        if not rows:
+            return 0
+        if any(self._switchboard.by_id(row.connection_id) is None for row in rows):
+            await self._switchboard.refresh()  # added a moment ago, on another node
+        await self._settle([self._read(row) for row in rows])
+        return len(rows)
+
+    def _read(self, row: Any) -> _Read:
+        live = self._switchboard.by_id(row.connection_id)
+        if live is None:
+            return _Read(row, state=DeliveryState.DEAD, error="The channel was removed or cannot be used; replay after mending it")
+        channel = live.channel
+        if not isinstance(channel, Receiver):
+            return _Read(row, state=DeliveryState.DEAD, error=f"A channel of kind {live.kind} receives no requests")
+        try:
+            found = channel.parse(request_of(row.request, row.body), live.context(row.received_at))
+        except Unsupported as error:
+            return _Read(row, state=DeliveryState.IGNORED, error=str(error))
+        except WebhookError as error:
+            return _Read(row, state=DeliveryState.DEAD, error=str(error))
+        except Exception as error:  # a fault of ours: the request is kept, to be replayed once it is mended
+            log.exception("delivery_unreadable", delivery_id=row.id, connection_id=row.connection_id)
+            return _Read(row, state=DeliveryState.DEAD, error=f"Could not be read ({type(error).__name__}); replay after an update")
+        return _Read(row, events=found) if found else _Read(row, state=DeliveryState.IGNORED)
+
+    async def _settle(self, batch: Sequence[_Read]) -> None:
+        """Understand and settle a batch in one transaction; if that fails, each delivery alone, so one harms no other."""
+        try:
+            async with self._database.transaction() as session:
+                outcomes = await self._understand(session, batch)
+                await _mark(session, batch, outcomes)
+        except jobs.Lost:
+            log.warning("batch_lost", deliveries=len(batch))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the batch is undone and each is tried alone
+            if len(batch) > 1:
+                log.warning("batch_failed", deliveries=len(batch), error=repr(error)[:500])
+                for read in batch:
+                    await self._settle([read])
+            else:
+                await self._fail(batch[0], error)
+
+    async def _understand(self, session: AsyncSession, batch: Sequence[_Read]) -> list[list[Result]]:
+        received: list[Received] = []
+        for read in batch:
+            live = self._switchboard.by_id(read.row.connection_id)
+            if live is None:
+                continue
+            received.extend(Received(read.row.id, read.row.received_at, live.source, event) for event in read.events)
+        results: list[Result] = []
+        if received:
+            results = await intake.receive(session, received, now=self._clock.now())
+        by_delivery: dict[int, list[Result]] = {}
+        for item, result in zip(received, results, strict=True):
+            by_delivery.setdefault(item.delivery_id, []).append(result)
+        metrics.LEADS.inc(sum(1 for result in results if result.lead_id is not None and not result.is_repeat))
+        return [by_delivery.get(read.row.id, []) for read in batch]
+
+    async def _fail(self, read: _Read, error: Exception) -> None:
+        log.error("delivery_failed", delivery_id=read.row.id, attempts=read.row.attempts, exc_info=error)
+        failure = Failure(read.row.id, read.row.attempts, f"{type(error).__name__}: {error}")
+        async with self._database.transaction() as session:
+            given_up = await self.queue.fail(session, [failure], now=self._clock.now())
+            await session.execute(
+                text("UPDATE deliveries SET state = :state WHERE id = :id AND attempts = :attempts"),
+                {
+                    "id": read.row.id,
+                    "attempts": read.row.attempts,
+                    "state": DeliveryState.DEAD if given_up else DeliveryState.FAILED,
+                },
+            )
+
+
+_MARK = """
+UPDATE deliveries d SET state = v.state, due_at = NULL, error = v.error, events = v.events::jsonb
+FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[]) AS v(id, attempts, state, error, events)
+WHERE d.id = v.id AND d.attempts = v.attempts AND d.due_at IS NOT NULL
+RETURNING d.id
+"""
+
+
+async def _mark(session: AsyncSession, batch: Sequence[_Read], outcomes: Sequence[Sequence[Result]]) -> None:
+    """Note what became of each delivery.
+
+    Raises:
+        Lost: a delivery was taken over by another worker; nothing of the batch may stay.
+    """
+    columns = (
+        [read.row.id for read in batch],
+        [read.row.attempts for read in batch],
+        [(read.state or DeliveryState.PROCESSED).value for read in batch],
+        [read.error for read in batch],
+        [json_text([_told(result) for result in results] or None) for results in outcomes],
+    )
+    marked = list(await (await session.connection()).exec_driver_sql(_MARK, columns))
+    if len(marked) != len(batch):
+        raise jobs.Lost(f"{len(batch) - len(marked)} deliveries")
+
+
+def _told(result: Result) -> dict[str, Any]:
+    told: dict[str, Any] = {"kind": "message.repeated" if result.is_repeat else "message.received"}
+    for name in ("contact_id", "conversation_id", "message_id", "lead_id", "deal_id"):
+        if (value := getattr(result, name)) is not None:
+            told[name] = str(value)
+    return told
+
+
+async def replay(session: AsyncSession, ids: Sequence[int], *, now: datetime) -> int:
+    """Have deliveries read again as if they had just come in; return how many will be.
+
+    What was made of them the first time is not made twice: their messages are recognised.
+    """
+    rows = await session.execute(
+        text(
+            "UPDATE deliveries SET state = 'received', due_at = :now, attempts = 0, error = NULL "
+            "WHERE id = ANY(:ids) AND (due_at IS NULL OR state = 'failed') RETURNING id"
+        ),
+        {"ids": list(ids), "now": now},
+    )
+    count = len(list(rows))
+    if count:
+        await jobs.wake(session)
+    return count

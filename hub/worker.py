@@ -1,0 +1,213 @@
+"""The worker: every loop that runs beside the web, each ended together and none able to stop another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import text
+
+from channels.contract import Temporary, Undeliverable
+from core.kernel import jobs
+from core.kernel.jobs import Failure
+from core.work import escalation, routing
+from hub import mail, metrics, notices
+from hub.app import Hub
+from hub.exchange import Exchange
+from hub.i18n import translator_for
+
+log = structlog.get_logger(__name__)
+
+JOBS_AT_ONCE = 20
+_IDLE = 1.0  # seconds to the next look when nothing woke us
+_KEEP_IDEMPOTENCY = timedelta(days=2)
+
+Handler = Callable[..., Awaitable[None]]
+
+
+async def _mail_notification(hub: Hub, *, notification_id: int) -> None:
+    await mail.send_notification(
+        hub.database, hub.settings, hub.clock, hub.public_url, translator_for, notification_id=notification_id
+    )
+
+
+HANDLERS: dict[str, Handler] = {notices.MAIL: _mail_notification}
+"""What each kind of job does. A handler bears being repeated."""
+
+
+@asynccontextmanager
+async def running(hub: Hub, *, works: bool = True) -> AsyncIterator[None]:
+    """Run the loops for the length of the block: those every node needs, and with `works` the worker's own."""
+    loops: list[Awaitable[None]] = [
+        hub.signals.run(),
+        hub.live.run(),
+        _forever("connections", lambda: _refresh(hub), hub.connections_changed, 30),
+    ]
+    if works:
+        loops += [
+            _deliveries(hub),
+            _forever("jobs", JobRunner(hub).work, hub.work_waits, _IDLE),
+            _forever("notices", lambda: _notices(hub), hub.diary_grew, _IDLE),
+            _forever("deadlines", lambda: run_deadlines(hub), None, _IDLE),
+            _forever("waiting", lambda: offer_waiting(hub), None, 5),
+            _forever("sweep", lambda: _sweep(hub), None, 3600),
+        ]
+    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _forever(
+    name: str, work: Callable[[], Awaitable[int]], woken: asyncio.Event | None, every: float
+) -> None:
+    """Do a piece of work again and again: at once while there is more, else when woken or after `every` seconds."""
+    while True:
+        if woken is not None:
+            woken.clear()
+        try:
+            if await work():
+                continue
+        except Exception:  # noqa: BLE001 - a loop outlives whatever went wrong in one round
+            log.exception("loop_failed", loop=name)
+            await asyncio.sleep(_IDLE)
+            continue
+        if woken is None:
+            await asyncio.sleep(every)
+        else:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), every)
+
+
+async def _deliveries(hub: Hub) -> None:
+    """Work off deliveries; every other second also free what dead workers had in hand."""
+    exchange = Exchange(hub.database, hub.switchboard, hub.clock)
+    queue = jobs.jobs_queue()
+    loop = asyncio.get_running_loop()
+    looked_at = 0.0
+
+    async def work() -> int:
+        nonlocal looked_at
+        if loop.time() - looked_at > 2:
+            looked_at = loop.time()
+            async with hub.database.transaction() as session:
+                freed = await exchange.queue.recover(session, now=hub.clock.now())
+                freed += await queue.recover(session, now=hub.clock.now())
+            if freed:
+                log.warning("work_recovered", rows=freed)
+        return await exchange.work(hub.worker_id)
+
+    delivered = asyncio.Event()
+    hub.signals.on(jobs.WAKE, lambda _: delivered.set())
+    await _forever("deliveries", work, hub.work_waits, _IDLE)
+
+
+class JobRunner:
+    """Does the jobs of the queue, several lanes at once, each lane in order."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._queue = jobs.jobs_queue()
+
+    async def work(self) -> int:
+        """Claim what is due and do it; return how many jobs that was."""
+        hub = self._hub
+        async with hub.database.transaction() as session:
+            rows = await self._queue.claim(
+                session, worker_id=hub.worker_id, now=hub.clock.now(), limit=JOBS_AT_ONCE
+            )
+        lanes: dict[str, list[Any]] = {}
+        for row in rows:
+            lanes.setdefault(row.lane, []).append(row)
+        await asyncio.gather(*(self._lane(lane) for lane in lanes.values()))
+        return len(rows)
+
+    async def _lane(self, rows: Sequence[Any]) -> None:
+        for number, row in enumerate(rows):
+            if not await self._do(row):
+                async with self._hub.database.transaction() as session:
+                    behind = [later.id for later in rows[number + 1 :]]
+                    await self._queue.release(session, behind, now=self._hub.clock.now())
+                return
+
+    async def _do(self, row: Any) -> bool:
+        """Do one job; False if it failed and the rest of its lane has to wait."""
+        failure: Failure | None = None
+        try:
+            handler = HANDLERS.get(row.kind)
+            if handler is None:
+                raise Undeliverable(f"Nobody knows how to do a job of kind {row.kind}")
+            await handler(self._hub, **row.args)
+        except Temporary as error:
+            failure = Failure(row.id, row.attempts, str(error), retry_after=error.retry_after)
+        except Undeliverable as error:
+            failure = Failure(row.id, row.attempts, str(error), is_final=True)
+        except Exception as error:  # noqa: BLE001 - the job is kept and tried again; nobody else suffers
+            log.exception("job_failed", job_id=row.id, kind=row.kind, attempts=row.attempts)
+            failure = Failure(row.id, row.attempts, f"{type(error).__name__}: {error}")
+        metrics.JOBS.labels(row.kind, "failed" if failure else "done").inc()
+        with contextlib.suppress(jobs.Lost):
+            async with self._hub.database.transaction() as session:
+                if failure is None:
+                    await jobs.finish(session, row.id, row.attempts)
+                else:
+                    log.warning("job_postponed", job_id=row.id, kind=row.kind, error=failure.error)
+                    await self._queue.fail(session, [failure], now=self._hub.clock.now())
+        return failure is None or failure.is_final
+
+
+async def run_deadlines(hub: Hub) -> int:
+    """Do the reminders, breaches and escalations that have fallen due; return how many."""
+    async with hub.database.transaction() as session:
+        return await escalation.run_due(session, now=hub.clock.now())
+
+
+async def offer_waiting(hub: Hub) -> int:
+    """Give leads that wait for somebody to whoever is there by now; return how many."""
+    async with hub.database.transaction() as session:
+        return await routing.offer_waiting(session, at=hub.clock.now())
+
+
+async def take_notices(hub: Hub) -> int:
+    """Tell people what the diary holds for them; return how many lines were read."""
+    async with hub.database.transaction() as session:
+        return await notices.take(
+            session, now=hub.clock.now(), has_mail=hub.settings.mail_server() is not None
+        )
+
+
+async def _notices(hub: Hub) -> int:
+    return await take_notices(hub)
+
+
+async def _refresh(hub: Hub) -> int:
+    await hub.switchboard.refresh()
+    return 0
+
+
+async def _sweep(hub: Hub) -> int:
+    """Forget what is of no use any more."""
+    now = hub.clock.now()
+    async with hub.database.transaction() as session:
+        await session.execute(text("DELETE FROM sessions WHERE expires_at < :now"), {"now": now})
+        await session.execute(
+            text("DELETE FROM idempotency_keys WHERE created_at < :before"), {"before": now - _KEEP_IDEMPOTENCY}
+        )
+        await session.execute(text("DELETE FROM claims WHERE ids = '{}'"))
+    return 0
+
+
+async def drain(hub: Hub) -> None:
+    """Do everything that is due now, as a worker would, and return when nothing is left. For tests and the demo."""
+    exchange = Exchange(hub.database, hub.switchboard, hub.clock)
+    runner = JobRunner(hub)
+    while await exchange.work(hub.worker_id) or await run_deadlines(hub) or await take_notices(hub) or await runner.work():
+        pass
