@@ -40,7 +40,9 @@ from webhooks.request import RawRequest, Reply
 
 REPEAT_WITHIN = timedelta(seconds=60)
 _SMALL = 16_384
+_MIDDLING = 1_048_576
 _LONGEST_ADDRESSES = 1_000
+_MOST_CLAIMS = 10  # nobody has more; what is beyond is shown as a field
 _NOT_CONTENT = frozenset({"trap", "redirect", "_charset_"})
 _MARKS = tuple(Attribution.__struct_fields__)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
@@ -214,6 +216,8 @@ def _read(request: RawRequest) -> tuple[FormData, Meant]:
     content_type = request.headers.get("content-type", "")
     if len(request.body) <= _SMALL:
         return _remembered(request.body, content_type, request.query)
+    if len(request.body) <= _MIDDLING:
+        return _just_read(request.body, content_type, request.query)
     return _reading(request.body, content_type, request.query)
 
 
@@ -222,7 +226,9 @@ def _reading(body: bytes, content_type: str, query: str) -> tuple[FormData, Mean
     return form, form_fields.understand(form)
 
 
+# Bounded in bytes too: 256 of 16 kB, and the last two of 1 MB. What is larger is read each time.
 _remembered = lru_cache(maxsize=256)(_reading)
+_just_read = lru_cache(maxsize=2)(_reading)
 
 
 def _peer(meant: Meant) -> str:
@@ -242,10 +248,10 @@ def _claims(meant: Meant, country: str) -> tuple[tuple[Claim, ...], list[tuple[s
     claims: dict[Address, Claim] = {}
     unread: list[tuple[str, str]] = []
     for label, value in (pair for what in ("phone", "email", "either") for pair in meant.known.get(what, ())):
-        found = _addresses(value, country)
-        for address in found:
+        found = _addresses(value, country) if len(claims) < _MOST_CLAIMS else []
+        for address in found[: _MOST_CLAIMS - len(claims)]:
             claims.setdefault(address, Claim(address, value, Trust.TYPED))
-        if not found:
+        if not claims.keys() & found:
             unread.append((label, value))
     if not claims:
         # a builder's nameless fields (`text-583`): only what cannot be anything else is taken for an address

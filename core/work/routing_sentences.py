@@ -88,7 +88,7 @@ class _Telling:
             case "owner":
                 return say("%(name)s is this customer's manager.", name=name)
             case "owner_anyway":
-                return say("%(name)s is this customer's manager, and no colleague is available before.", name=name)
+                return say("%(name)s is this customer's manager, and no colleague is available now.", name=name)
             case "rule_person":
                 return say("%(name)s is named by the rule for such requests.", name=name)
             case "connection_person":

@@ -11,7 +11,7 @@ import msgspec
 from hub.api.endpoints import Endpoint
 from hub.api.idempotency import HEADER, MAX_LENGTH
 from hub.api.problems import MEDIA_TYPE, ProblemDocument
-from hub.api.wire import ID_PATTERN, schema_hook
+from hub.api.wire import ID_PATTERN, encode_hook, schema_hook
 
 Schema = dict[str, Any]
 
@@ -88,6 +88,8 @@ def describe(endpoints: Sequence[Endpoint], *, server: str, version: str) -> Sch
     _refuse_twins(f"{endpoint.method} {endpoint.path}" for endpoint in endpoints)
     kinds = list(dict.fromkeys(_kinds(endpoints)))
     found, schemas = msgspec.json.schema_components(kinds, schema_hook=schema_hook, ref_template=_REF + "{name}")
+    schemas = msgspec.to_builtins(schemas, enc_hook=encode_hook)  # defaults are values of ours, such as tuples
+    found = msgspec.to_builtins(found, enc_hook=encode_hook)
     by_kind = dict(zip(kinds, found, strict=True))
     queries: dict[Any, Schema] = {}
     for endpoint in endpoints:
@@ -162,7 +164,7 @@ def _parameters(endpoint: Endpoint, query: Schema) -> Iterator[Schema]:
         yield parameter
     if endpoint.method == "POST":
         yield {"$ref": "#/components/parameters/IdempotencyKey"}
-    if endpoint.is_versioned:
+    if endpoint.is_versioned and endpoint.shape.ids:
         yield {"$ref": f"#/components/parameters/{'IfMatch' if endpoint.writes else 'IfNoneMatch'}"}
 
 

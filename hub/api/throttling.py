@@ -26,7 +26,8 @@ class Throttle:
         now = self._clock.now().timestamp()
         tokens, at = self._buckets.pop(caller, (self._burst, now))
         tokens = min(self._burst, tokens + max(0.0, now - at) * self._per_second)
-        wait = 0.0 if tokens >= 1 else (1 - tokens) / self._per_second
+        # a hair less than one is one: whoever waited as long as they were told must not be refused for rounding
+        wait = 0.0 if tokens > 1 - 1e-6 else (1 - tokens) / self._per_second
         self._buckets[caller] = (tokens if wait else tokens - 1, now)
         if len(self._buckets) > self._remember:
             self._buckets.popitem(last=False)

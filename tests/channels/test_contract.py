@@ -142,7 +142,26 @@ def test_damaged_requests_raise_only_the_contract_s_errors(kind, data):
 
 
 @pytest.mark.parametrize("kind", receivers())
-@pytest.mark.parametrize("unit", [b"\x00", b"\xff", b"[", b'{"a":', b"&", b"a=1&", b"%", b"9", b"\r\n--b", b"--b\r\n", b"--b\n", b"a=\n", b"@", b"_", b"\xcf "])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        b"\x00",
+        b"\xff",
+        b"[",
+        b'{"a":',
+        b"&",
+        b"a=1&",
+        b"%",
+        b"9",
+        b"\r\n--b",
+        b"--b\r\n",
+        b"--b\n",
+        b"a=\n",
+        b"@",
+        b"_",
+        b"\xcf ",
+    ],
+)
 def test_huge_requests_raise_only_the_contract_s_errors(kind, unit):
     body = unit * (2_000_000 // len(unit))
     for _, content_type in SAMPLES[kind][1]:

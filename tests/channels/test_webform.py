@@ -206,6 +206,12 @@ def test_two_phones_are_two_claims_and_the_first_name_wins():
     assert event.fields == {"name": "Boris"}
 
 
+def test_nobody_has_fifty_phones_but_all_are_shown():
+    event = read(post([("phone", f"8 916 123-45-{number}") for number in range(10, 60)]))
+    assert len(event.claims) == 10
+    assert event.fields["phone"].count("8 916") == 40
+
+
 def test_what_is_no_address_is_still_shown_to_a_person():
     event = read(post({"phone": "after six", "email": "vera at example", "name": "Vera"}))
     assert event.claims == ()

@@ -170,7 +170,7 @@ def test_real_minutes_are_counted_when_the_clocks_change(
 
 def test_an_opening_stays_at_nine_on_the_wall_through_both_changes() -> None:
     schedule = hours("Europe/Tallinn")
-    assert schedule.next_opening(at("2026-03-27 20:00")) == at("2026-03-30 06:00")  # UTC+3 from 29 March
+    assert schedule.next_opening(at("2026-03-27 20:00")) == at("2026-03-30 06:00")  # UTC+3
     assert schedule.next_opening(at("2026-10-23 20:00")) == at("2026-10-26 07:00")  # UTC+2 from 25 October
 
 
@@ -181,8 +181,7 @@ def test_a_night_that_comes_twice_over_midnight_is_open_throughout() -> None:
     assert schedule.is_open(second)
     assert schedule.next_opening(second) == second
     first = at("2010-11-06 23:30", "America/St_Johns")
-    assert schedule.minutes_between(first, second) == 31 + 39
-    assert schedule.subtract(second, 31 + 39) == first
+    assert (schedule.minutes_between(first, second), schedule.subtract(second, 70)) == (70, first)
 
 
 def test_a_week_without_hours_is_refused() -> None:

@@ -193,7 +193,8 @@ def test_an_owner_who_is_back_within_the_hour_is_waited_for() -> None:
 def test_at_night_the_owner_keeps_the_customer_because_nobody_else_is_there_either() -> None:
     decision = route(anna(working=False, opens_at=EVENING), owner=boris(**OFF_SHIFT))
     assert (decision.user_id, decision.reason, decision.turn) == (BORIS, "owner_anyway", None)
-    assert told(decision)[0] == "Boris is this customer's manager, and no colleague is available before."
+    assert told(decision)[0] == "Boris is this customer's manager, and no colleague is available now."
+    assert "first_back" not in decision.explanation
 
 
 def test_an_absent_owner_is_not_waited_for_at_night_either() -> None:

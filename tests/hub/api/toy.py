@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from msgspec import UNSET, Meta, UnsetType
@@ -27,7 +26,6 @@ from hub.api.paging import Listing, ListQuery
 from hub.api.problems import unauthenticated
 from hub.api.wire import Body, Id, Moment, Money, Page, View, as_id
 from hub.database import Database, open_database
-from hub.embedded import running_in_background
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -215,6 +213,12 @@ async def fail(call: Call, how: str) -> None:
             await call.session.execute(text("SELECT 1 / 0"))
         case "deadlock":
             await call.session.execute(text("DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$"))
+        case "clash":
+            # a sequence remembers what a transaction that is undone forgets
+            await call.session.execute(
+                text("DO $$ BEGIN IF nextval('toy_tries') < 3 THEN RAISE SQLSTATE '40001'; END IF; END $$")
+            )
+            return
         case "stopping":
             await call.session.execute(text("DO $$ BEGIN RAISE SQLSTATE '57P01'; END $$"))
     raise RuntimeError("password=hunter2")
@@ -295,6 +299,8 @@ async def open_toy(url: str, **more: Any) -> AsyncIterator[Toy]:
             await connection.execute(text("DROP TABLE IF EXISTS toy_parcels, toy_shelves"))
             await connection.run_sync(ToyBase.metadata.create_all)
             await connection.run_sync(Base.metadata.create_all, tables=[Base.metadata.tables["idempotency_keys"]])
+            await connection.execute(text("DROP SEQUENCE IF EXISTS toy_tries"))
+            await connection.execute(text("CREATE SEQUENCE toy_tries"))
             await connection.execute(text("TRUNCATE idempotency_keys"))
             await connection.execute(text("INSERT INTO toy_shelves VALUES (7), (8)"))
         around = Surroundings(authenticate=authenticate, transaction=database.transaction, clock=clock)
@@ -302,15 +308,3 @@ async def open_toy(url: str, **more: Any) -> AsyncIterator[Toy]:
         app.add_subapp("/api", make_api(ENDPOINTS, replace(around, **more)))
         async with TestClient(TestServer(app)) as client:
             yield Toy(client, database, clock)
-
-
-@pytest.fixture(scope="session")
-def toy_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_in_background(tmp_path_factory.mktemp("toy-state")) as url:
-        yield url
-
-
-@pytest.fixture
-async def toy(toy_postgres: str) -> AsyncIterator[Toy]:
-    async with open_toy(toy_postgres) as running:
-        yield running

@@ -1,0 +1,152 @@
+"""The door for requests from outside: `/hooks/{key}`. Checked, made durable, acknowledged; nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+
+import msgspec
+from aiohttp import web
+
+from channels.contract import Receiver
+from hub import metrics
+from hub.app import Hub
+from hub.connections import Live
+from hub.settings import Settings
+from webhooks.errors import BadSignature, Malformed, NotConfigured, Refused, TooLarge, Unsupported, WebhookError
+from webhooks.ingress import Overloaded
+from webhooks.request import RawRequest, Reply
+
+HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
+
+_STATUS: dict[type[WebhookError], int] = {
+    BadSignature: 401,
+    NotConfigured: 401,
+    Refused: 403,
+    Malformed: 400,
+    TooLarge: 413,
+    Unsupported: 422,
+}
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the door to an application that holds the hub under `HUB`."""
+    for path in ("/hooks/{key}", "/hooks/{key}/{suffix:.*}"):
+        app.router.add_route("*", path, receive)
+
+
+async def receive(request: web.Request) -> web.StreamResponse:
+    """Take one request from outside; 2xx only once it is durable."""
+    hub = request.app[HUB]
+    live = hub.switchboard.by_key(request.match_info["key"])
+    if live is None and hub.connections_changed.is_set():
+        await hub.switchboard.refresh()
+        live = hub.switchboard.by_key(request.match_info["key"])
+    if live is None or not isinstance(live.channel, Receiver):
+        return _refuse(None, 404, "There is no channel at this address. Was it deleted, or the address cut short?")
+    response = await _take(request, hub, live, live.channel)
+    metrics.HOOKS.labels(live.kind, response.status).inc()
+    return response
+
+
+async def _take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -> web.Response:
+    if request.method == "OPTIONS":
+        raw = describe(request, b"", hub.settings)
+        preflight = getattr(channel, "preflight", None)
+        return _answer(preflight(raw)) if preflight else _refuse(live, 405, "This channel takes POST requests")
+    if request.method != "POST" and not (request.method == "GET" and request.query_string):
+        return _refuse(live, 405, "Send the form with POST", headers={"Allow": "GET, POST, OPTIONS"})
+    if live.paused_because is not None:
+        return _refuse(live, 503, "This channel is paused. Nothing was stored", headers={"Retry-After": "300"})
+    if not live.admits(asyncio.get_running_loop().time()):
+        return _refuse(
+            live, 429, "Too many requests for this channel. Nothing was stored; try again in a minute", {"Retry-After": "60"}
+        )
+    limit = hub.settings.max_body_bytes
+    if (request.content_length or 0) > limit:
+        return _refuse(live, 413, _too_large(limit))
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return _refuse(live, 413, _too_large(limit))
+    raw = describe(request, body, hub.settings)
+    try:
+        channel.verify(raw, hub.clock.now())
+        routed = channel.route(raw)
+        accepted = await hub.ingress.accept(
+            live.id, raw, dedupe_key=routed.dedupe_key, repeat_within=routed.repeat_within, peer=routed.peer
+        )
+    except WebhookError as error:
+        return _refuse(live, _STATUS.get(type(error), 400), str(error), request=raw)
+    except Overloaded as error:
+        return _refuse(
+            live, 503, f"{error}. Nothing was stored; try again", {"Retry-After": str(error.retry_after)}, request=raw
+        )
+    return _answer(channel.acknowledge(raw, accepted.reference))
+
+
+def _too_large(limit: int) -> str:
+    return f"The request is larger than {limit // 1024} KiB. Nothing was stored; send smaller files"
+
+
+def describe(request: web.Request, body: bytes, settings: Settings) -> RawRequest:
+    """Return a request as channels see it. Header values are cleaned of what PostgreSQL cannot keep."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    path, _, query = request.raw_path.partition("?")
+    suffix = request.match_info.get("suffix") or ""
+    base = settings.public_url or f"{request.scheme}://{headers.get('host', '')}"
+    return RawRequest(
+        body=body,
+        method=request.method,
+        headers=headers,
+        path=path,
+        query=query,
+        suffix=suffix,
+        url=base + request.raw_path,
+        client=client_of(request, settings),
+    )
+
+
+def client_of(request: web.Request, settings: Settings) -> str:
+    """Return the sender's IP address: the last one not ours, where a trusted proxy tells it."""
+    peer = request.remote or ""
+    if not settings.trusted_proxies or not _is_trusted(peer, settings):
+        return peer
+    told = [part.strip() for part in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",") if part.strip()]
+    for address in reversed(told):
+        if not _is_trusted(address, settings):
+            return address[:64]
+    return told[0][:64] if told else peer
+
+
+def _is_trusted(address: str, settings: Settings) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in settings.trusted_proxies)
+
+
+def _answer(reply: Reply) -> web.Response:
+    return web.Response(
+        body=reply.body, status=reply.status, headers={**reply.headers, "Content-Type": reply.content_type}
+    )
+
+
+def _refuse(
+    live: Live | None,
+    status: int,
+    message: str,
+    headers: dict[str, str] | None = None,
+    *,
+    request: RawRequest | None = None,
+) -> web.Response:
+    body = msgspec.json.encode({"ok": False, "error": message})
+    allowed = getattr(live.channel, "cors_headers", None) if live is not None and request is not None else None
+    cors = dict(allowed(request)) if allowed is not None else {}
+    return web.Response(
+        body=body, status=status, headers={**(headers or {}), **cors, "Content-Type": "application/json; charset=utf-8"}
+    )

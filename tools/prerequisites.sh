@@ -1,0 +1,48 @@
+#!/bin/sh
+# Has what some tests need from Debian: installs it where it may, otherwise says which tests will not run.
+# Ends with 1 when something is missing and ALLOW_MISSING_PEERS is not 1.
+set -eu
+
+wanted=""
+missing=""
+
+need() { # program, package, tests
+    for program in $1; do
+        [ -x "$program" ] && return
+        command -v "$program" >/dev/null 2>&1 && return
+    done
+    wanted="$wanted $2"
+    missing="$missing
+  $2: $3"
+}
+
+look() {
+    wanted=""
+    missing=""
+    need "chromium" chromium "the pages in a browser (tests/scenarios, tests/hub/test_browser*)"
+    need "/usr/lib/postgresql/15/bin/postgres /usr/lib/postgresql/16/bin/postgres /usr/lib/postgresql/17/bin/postgres" \
+        postgresql "Debian's PostgreSQL (tests/hub/test_embedded.py, and the second round of .ci/run)"
+}
+
+look
+[ -z "$wanted" ] && exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "Installing from Debian:$wanted"
+    # No cluster of its own is wanted from the package: the tests start their servers themselves.
+    mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] ||
+        echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+    apt-get update -qq || true
+    # shellcheck disable=SC2086
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $wanted >/dev/null || true
+    look
+    [ -z "$wanted" ] && exit 0
+fi
+
+echo "Not installed here, so that these tests will not run:$missing" >&2
+if [ "${ALLOW_MISSING_PEERS:-}" = 1 ]; then
+    exit 0
+fi
+echo "Install them (sudo apt-get install$wanted), or go on without: make test ALLOW_MISSING_PEERS=1" >&2
+exit 1
