@@ -51,9 +51,13 @@ async def migrated(url: str, say: Say) -> None:
 
 
 async def serve(
-    settings: Settings, *, host: str, port: int, roles: Sequence[str] = ROLES, processes: int = 1, say: Say = print
+    settings: Settings, *, host: str, port: int, roles: Sequence[str] = ROLES, processes: int = 1,
+    spawns: bool = True, say: Say = print
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way and stop."""
+    """Serve until SIGTERM or SIGINT, then finish what is under way and stop.
+
+    With more than one process the port is shared; the first one `spawns` the others.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -80,7 +84,7 @@ async def serve(
                 say(f"Nobody has an account yet. Set the workspace up here, once: {link}")
         else:
             say("Switchyard works without a port: " + ", ".join(roles))
-        siblings = _start_siblings(processes - 1, host, port, roles, url)
+        siblings = _start_siblings(processes - 1 if spawns else 0, host, port, roles, url)
         try:
             await stop.wait()
         finally:

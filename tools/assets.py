@@ -36,9 +36,7 @@ DRAWING = re.compile(r"<svg[^>]*>(.*)</svg>", re.DOTALL)
 def quoted_words() -> set[str]:
     """Return every word between quotes in the hub's pages: whatever names an icon is among them."""
     sources = [path for suffix in ("html", "py", "js") for path in (ROOT / "hub").rglob(f"*.{suffix}")]
-    return {
-        word for path in sources if VENDOR not in path.parents for word in QUOTED.findall(path.read_text("utf-8"))
-    }
+    return {word for path in sources if VENDOR not in path.parents for word in QUOTED.findall(path.read_text("utf-8"))}
 
 
 def sprite() -> str:

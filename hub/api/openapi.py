@@ -11,7 +11,7 @@ import msgspec
 from hub.api.endpoints import Endpoint
 from hub.api.idempotency import HEADER, MAX_LENGTH
 from hub.api.problems import MEDIA_TYPE, ProblemDocument
-from hub.api.wire import ID_PATTERN, encode_hook, schema_hook
+from hub.api.wire import ID_PATTERN, encode, schema_hook
 
 Schema = dict[str, Any]
 
@@ -88,8 +88,7 @@ def describe(endpoints: Sequence[Endpoint], *, server: str, version: str) -> Sch
     _refuse_twins(f"{endpoint.method} {endpoint.path}" for endpoint in endpoints)
     kinds = list(dict.fromkeys(_kinds(endpoints)))
     found, schemas = msgspec.json.schema_components(kinds, schema_hook=schema_hook, ref_template=_REF + "{name}")
-    schemas = msgspec.to_builtins(schemas, enc_hook=encode_hook)  # defaults are values of ours, such as tuples
-    found = msgspec.to_builtins(found, enc_hook=encode_hook)
+    schemas = msgspec.json.decode(encode(schemas))  # what is a tuple here is a list there
     by_kind = dict(zip(kinds, found, strict=True))
     queries: dict[Any, Schema] = {}
     for endpoint in endpoints:

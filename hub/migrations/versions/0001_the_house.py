@@ -145,6 +145,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_failed_sign_ins_subject", "failed_sign_ins", ["subject", "at"], unique=False)
     op.create_table(
+        "idempotency_keys",
+        sa.Column("caller", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("status", sa.SmallInteger(), nullable=True),
+        sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("caller", "key", name=op.f("pk_idempotency_keys")),
+    )
+    op.create_index(op.f("ix_idempotency_keys_created_at"), "idempotency_keys", ["created_at"], unique=False)
+    op.create_table(
         "jobs",
         sa.Column("id", sa.BigInteger(), server_default=sa.text("nextval('record_ids')"), nullable=False),
         sa.Column("lane", sa.Text(), nullable=False),
@@ -290,7 +302,7 @@ def upgrade() -> None:
         sa.Column("make_lead", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("make_deal", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("reply_through", sa.BigInteger(), nullable=True),
-        sa.Column("rate_per_minute", sa.BigInteger(), server_default="600", nullable=False),
+        sa.Column("rate_per_minute", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("health", sa.Text(), server_default="active", nullable=False),
         sa.Column("paused_because", sa.Text(), nullable=True),
         sa.Column("last_received_at", sa.DateTime(timezone=True), nullable=True),
@@ -345,7 +357,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), server_default=sa.text("nextval('record_ids')"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.CheckConstraint("team_id IS NOT NULL OR user_id IS NOT NULL", name=op.f("ck_routing_rules_has_a_target")),
+        sa.CheckConstraint("(team_id IS NULL) <> (user_id IS NULL)", name=op.f("ck_routing_rules_one_target")),
         sa.ForeignKeyConstraint(["team_id"], ["teams.id"], name=op.f("fk_routing_rules_team_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_routing_rules_user_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_routing_rules")),
@@ -763,6 +775,8 @@ def downgrade() -> None:
     op.drop_index("ix_jobs_lane", table_name="jobs", postgresql_where=sa.text("due_at IS NOT NULL"))
     op.drop_index("ix_jobs_due_at", table_name="jobs", postgresql_where=sa.text("due_at IS NOT NULL"))
     op.drop_table("jobs")
+    op.drop_index(op.f("ix_idempotency_keys_created_at"), table_name="idempotency_keys")
+    op.drop_table("idempotency_keys")
     op.drop_index("ix_failed_sign_ins_subject", table_name="failed_sign_ins")
     op.drop_table("failed_sign_ins")
     op.drop_index("ix_events_transaction", table_name="events")
