@@ -29,8 +29,8 @@ class Database:
 
 
 def plain_url(url: str) -> str:
-    """Return the address as asyncpg wants it, without SQLAlchemy's driver name."""
-    return url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    """Return the address as asyncpg itself wants it: no driver's name, and `sslmode` where SQLAlchemy says `ssl`."""
+    return engine_url(url).replace("postgresql+asyncpg://", "postgresql://", 1).replace("?ssl=", "?sslmode=")
 
 
 def engine_url(url: str) -> str:

@@ -18,24 +18,24 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from hub import embedded, migrate, revision
 
 
-async def write(what: str) -> None:
+async def write(what: str, folder: Path) -> None:
     """Make the file beside the others, numbered one higher."""
     number = f"{int(revision.needed()) + 1:04}"
-    with tempfile.TemporaryDirectory(prefix="switchyard-migration-") as folder:
-        Path(folder).chmod(0o711)
-        async with embedded.running(Path(folder) / "state", options={"fsync": "off"}) as url:
-            engine = create_async_engine(url)
-            await migrate.upgrade(engine)
+    async with embedded.running(folder / "state", options={"fsync": "off"}) as url:
+        engine = create_async_engine(url)
+        await migrate.upgrade(engine)
 
-            def compare(connection: Connection) -> None:
-                configuration = migrate.config()
-                configuration.attributes["connection"] = connection
-                command.revision(configuration, what, autogenerate=True, rev_id=number)
+        def compare(connection: Connection) -> None:
+            configuration = migrate.config()
+            configuration.attributes["connection"] = connection
+            command.revision(configuration, what, autogenerate=True, rev_id=number)
 
-            async with engine.begin() as connection:
-                await connection.run_sync(compare)
-            await engine.dispose()
+        async with engine.begin() as connection:
+            await connection.run_sync(compare)
+        await engine.dispose()
 
 
 if __name__ == "__main__":
-    asyncio.run(write(sys.argv[1]))
+    with tempfile.TemporaryDirectory(prefix="switchyard-migration-") as scratch:
+        Path(scratch).chmod(0o711)
+        asyncio.run(write(sys.argv[1], Path(scratch)))

@@ -6,9 +6,7 @@ Babel and phonenumbers are imported when the first page needs them: the API and 
 
 from __future__ import annotations
 
-import gettext as gettext_module
 import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -22,16 +20,13 @@ from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, Stric
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
+from hub import i18n
 from hub.web import words
 
 if TYPE_CHECKING:
     from babel import Locale
 
 WEB = Path(__file__).parent
-LOCALES = WEB.parent / "locale"
-LANGUAGES = {"en": "English", "ru": "Русский"}
-"""The languages people can choose, each in its own words."""
-
 HUES = 12
 
 
@@ -77,7 +72,6 @@ class Renderer:
     def __init__(self, *, bytecode: Path | None = None, static: Path = WEB / "static") -> None:
         self._static = static
         self._static_urls: dict[str, str] = {}
-        self._translations: dict[str, gettext_module.NullTranslations] = {}
         cache = None
         if bytecode is not None:
             bytecode.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,7 +99,7 @@ class Renderer:
             kind_icon=lambda kind: words.ICONS.get(str(kind), "circle"),
             ago=self._ago,
             deadline=self._deadline,
-            languages=LANGUAGES,
+            languages=i18n.LANGUAGES,
         )
         self.environment.filters.update(
             money=self._money,
@@ -151,20 +145,13 @@ class Renderer:
 
     # words
 
-    def translations(self, language: str) -> gettext_module.NullTranslations:
-        """Return the catalogue of a language; English, the source, and unknown languages have none of their own."""
-        found = self._translations.get(language)
-        if found is None:
-            found = self._translations[language] = _read_catalogue(language)
-        return found
-
     @pass_context
     def _gettext(self, context: Context, message: str) -> str:
-        return self.translations(context["viewer"].language).gettext(message)
+        return i18n.catalogue(context["viewer"].language).gettext(message)
 
     @pass_context
     def _ngettext(self, context: Context, singular: str, plural: str, number: int) -> str:
-        return self.translations(context["viewer"].language).ngettext(singular, plural, number)
+        return i18n.catalogue(context["viewer"].language).ngettext(singular, plural, number)
 
     @pass_context
     def _label(self, context: Context, vocabulary: str, value: Any) -> str:
@@ -421,23 +408,3 @@ def _parsed_locale(language: str, country: str) -> Locale:
 
 def _locale(viewer: Viewer) -> Locale:
     return _parsed_locale(viewer.language, viewer.country)
-
-
-def _read_catalogue(language: str) -> gettext_module.NullTranslations:
-    """Read a compiled catalogue, or compile it here where the source is newer: a checkout needs no extra step."""
-    folder = LOCALES / language / "LC_MESSAGES"
-    source, compiled = folder / "switchyard.po", folder / "switchyard.mo"
-    if not source.exists() and not compiled.exists():
-        return gettext_module.NullTranslations()
-    if compiled.exists() and (not source.exists() or compiled.stat().st_mtime >= source.stat().st_mtime):
-        with compiled.open("rb") as file:
-            return gettext_module.GNUTranslations(file)
-    from babel.messages.mofile import write_mo
-    from babel.messages.pofile import read_po
-
-    with source.open("rb") as file:
-        catalogue = read_po(file, locale=language)
-    made = io.BytesIO()
-    write_mo(made, catalogue)
-    made.seek(0)
-    return gettext_module.GNUTranslations(made)

@@ -32,13 +32,13 @@
 
   function concerned(region, news) {
     const kinds = region.dataset.live.split(" ");
-    const hit = kinds.includes("*") || news.kinds.some((kind) => kinds.includes(kind));
+    const hit = news.kinds.includes("*") || news.kinds.some((kind) => kinds.includes(kind));
     if (!hit || !region.dataset.liveOf || !news.ids) return hit;
     const [kind, id] = region.dataset.liveOf.split(":");
     return (news.ids[kind] || []).map(String).includes(id);
   }
 
-  document.addEventListener("changed", (event) => {
+  function hear(event) {
     let news;
     try {
       news = JSON.parse(event.detail.data);
@@ -46,7 +46,10 @@
       return;
     }
     refresh([...document.querySelectorAll("[data-live]")].filter((region) => concerned(region, news)));
-  });
+  }
+
+  document.addEventListener("changed", hear);
+  document.addEventListener("told", hear); // somebody has a new notification
 
   const refreshAll = () => refresh(document.querySelectorAll("[data-live]"));
   document.addEventListener("switchyard:refresh", refreshAll);
