@@ -7,6 +7,7 @@ fifteen times the CPU.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,6 +30,7 @@ from core.work.tasks import EscalationStep, Task
 
 _FURTHER_REQUEST = "Answer the new request"
 _PREVIEW = 160
+_TAKE_BREATH = 50
 
 
 class Source(NamedTuple):
@@ -87,7 +89,11 @@ async def receive(session: AsyncSession, batch: Sequence[Received], *, now: date
     most_rules = max((len(stage.rules) for stage in house.first_stages.values()), default=0)
     writing = await Written.begin(session, len(batch) * (6 + max(1, most_rules)))
     router = await routing.open_router(session, at=now)
-    results = [_Decision(received, house, known, writing, router, now).make() for received in batch]
+    results: list[Result] = []
+    for number, received in enumerate(batch, 1):
+        results.append(_Decision(received, house, known, writing, router, now).make())
+        if number % _TAKE_BREATH == 0:
+            await asyncio.sleep(0)  # others share this event loop
     await router.close(session)
     await writing.flush(session, known)
     return results

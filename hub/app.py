@@ -44,6 +44,7 @@ class Hub:
     signals: Signals
     worker_id: int
     work_waits: asyncio.Event
+    delivered: asyncio.Event
     diary_grew: asyncio.Event
     connections_changed: asyncio.Event
     public_url: str
@@ -76,8 +77,10 @@ async def open_hub(
         worker_id = int.from_bytes(os.urandom(4), "big") % 2147483646 + 1
         signals = Signals(database_url, worker_id=worker_id)
         live = Live(database)
-        work_waits, diary_grew, connections_changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        work_waits, delivered = asyncio.Event(), asyncio.Event()
+        diary_grew, connections_changed = asyncio.Event(), asyncio.Event()
         signals.on(WAKE, _setter(work_waits))
+        signals.on(WAKE, _setter(delivered))
         signals.on(DIARY, _setter(diary_grew))
         signals.on(DIARY, live.wake)
         signals.on(TOLD, live.told)
@@ -89,7 +92,7 @@ async def open_hub(
             clock,
             most_requests=settings.ingress_buffer_requests,
             most_bytes=settings.ingress_buffer_bytes,
-            on_stored=work_waits.set,
+            on_stored=delivered.set,
         )
         stack.push_async_callback(ingress.close)
         yield Hub(
@@ -104,6 +107,7 @@ async def open_hub(
             signals=signals,
             worker_id=worker_id,
             work_waits=work_waits,
+            delivered=delivered,
             diary_grew=diary_grew,
             connections_changed=connections_changed,
             public_url=public_url or settings.public_url or "",

@@ -6,6 +6,7 @@ batch is still ours. So a delivery is understood exactly once, whoever dies when
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -14,7 +15,6 @@ import structlog
 from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels.contract import Receiver
 from core import intake
 from core.intake import Received, Result
 from core.kernel import jobs
@@ -30,8 +30,10 @@ from webhooks.errors import Unsupported, WebhookError
 
 log = structlog.get_logger(__name__)
 
-BATCH = 200
-_BYTES = 32 * 1024 * 1024
+BATCH = 400
+"""Deliveries understood in one transaction. What a batch costs by itself (some 10 ms) is then 25 µs of each."""
+
+_TAKE_BREATH = 50
 LEASE = timedelta(seconds=60)
 
 
@@ -65,18 +67,22 @@ class Exchange:
             return 0
         if any(self._switchboard.by_id(row.connection_id) is None for row in rows):
             await self._switchboard.refresh()  # added a moment ago, on another node
-        await self._settle([self._read(row) for row in rows])
+        read: list[_Read] = []
+        for number, row in enumerate(rows, 1):
+            read.append(self._read(row))
+            if number % _TAKE_BREATH == 0:
+                await asyncio.sleep(0)  # the door and the pages share this event loop
+        await self._settle(read)
         return len(rows)
 
     def _read(self, row: Any) -> _Read:
         live = self._switchboard.by_id(row.connection_id)
         if live is None:
             return _Read(row, state=DeliveryState.DEAD, error="The channel was removed or cannot be used; replay after mending it")
-        channel = live.channel
-        if not isinstance(channel, Receiver):
+        if live.receiver is None:
             return _Read(row, state=DeliveryState.DEAD, error=f"A channel of kind {live.kind} receives no requests")
         try:
-            found = channel.parse(request_of(row.request, row.body), live.context(row.received_at))
+            found = live.receiver.parse(request_of(row.request, row.body), live.context(row.received_at))
         except Unsupported as error:
             return _Read(row, state=DeliveryState.IGNORED, error=str(error))
         except WebhookError as error:

@@ -42,9 +42,9 @@ async def receive(request: web.Request) -> web.StreamResponse:
     if live is None and hub.connections_changed.is_set():
         await hub.switchboard.refresh()
         live = hub.switchboard.by_key(request.match_info["key"])
-    if live is None or not isinstance(live.channel, Receiver):
+    if live is None or live.receiver is None:
         return _refuse(None, 404, "There is no channel at this address. Was it deleted, or the address cut short?")
-    response = await _take(request, hub, live, live.channel)
+    response = await _take(request, hub, live, live.receiver)
     metrics.HOOKS.labels(live.kind, response.status).inc()
     return response
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from core.kernel import events
 from core.kernel.events import Position, TimelineEvent
@@ -110,13 +110,14 @@ class Live:
     async def _follow(self, position: Position) -> Position:
         while True:
             async with self._database.reading() as session:
-                lines = await events.read_after(session, position)
-                if not lines and self._streams and await _is_behind(session, position):
-                    # Committed, but an older transaction is still under way: look again in a moment.
-                    asyncio.get_running_loop().call_later(0.02, self._grown.set)
-            if not lines:
-                return position
-            position = Position(lines[-1].transaction, lines[-1].id)
+                if not self._streams:
+                    return await events.end(session)
+                lines, position = await events.read_after(session, position)
+                if not lines:
+                    if await _is_behind(session, position):
+                        # Committed, but an older transaction is still under way: look again in a moment.
+                        asyncio.get_running_loop().call_later(0.02, self._grown.set)
+                    return position
             for stream in self._streams:
                 self._tell(stream, lines)
 
@@ -151,8 +152,8 @@ class Live:
 
 
 async def _is_behind(session: Any, position: Position) -> bool:
-    newest = await session.scalar(select(TimelineEvent.id).order_by(TimelineEvent.id.desc()).limit(1))
-    return newest is not None and newest > position.event_id
+    statement = text("SELECT EXISTS (SELECT FROM events WHERE transaction >= CAST(CAST(:after AS text) AS xid8))")
+    return bool(await session.scalar(statement, {"after": str(position.transaction)}))
 
 
 def _summary(lines: Sequence[Any]) -> dict[str, Any]:

@@ -32,12 +32,12 @@ MAILED = frozenset({"lead.created", "lead.assigned", "task.assigned", "task.over
 """What is also sent by e-mail unless the person switched it off in their profile (`settings.mail = false`)."""
 
 
-async def take(session: AsyncSession, *, now: datetime, has_mail: bool) -> int:
-    """Read on in the diary and write what people must be told, in the caller's transaction; return the lines read."""
-    lines = await events.take(session, READER)
+async def take(session: AsyncSession, *, now: datetime, has_mail: bool) -> bool:
+    """Read on in the diary and write what people must be told, in the caller's transaction; say whether there is more."""
+    lines, more = await events.take(session, READER, kinds=_TOLD)
     wanted = [(line, user_id) for line in lines for user_id in await _addressees(session, line)]
     if not wanted:
-        return len(lines)
+        return more
     contact_names = await _contact_names(session, {line.contact_id for line, _ in wanted if line.contact_id})
     people = await _people(session, {user_id for _, user_id in wanted})
     staff = await users.names(session, {line.details.get("assignee_id") for line, _ in wanted})
@@ -72,7 +72,7 @@ async def take(session: AsyncSession, *, now: datetime, has_mail: bool) -> int:
     told = ",".join(str(user_id) for user_id in sorted({row.user_id for row in written}))
     if told:
         await session.execute(text(f"SELECT pg_notify('{TOLD}', :told)"), {"told": told[:7900]})
-    return len(lines)
+    return more
 
 
 async def _addressees(session: AsyncSession, line: Any) -> list[int]:

@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 JOBS_AT_ONCE = 20
 _IDLE = 1.0  # seconds to the next look when nothing woke us
+_BUSY_DOOR = 8  # requests waiting to be stored
+_STEP_ASIDE = 0.02  # seconds
+_STEPS_ASIDE = 25
 _KEEP_IDEMPOTENCY = timedelta(days=2)
 
 Handler = Callable[..., Awaitable[None]]
@@ -51,8 +54,9 @@ async def running(hub: Hub, *, works: bool = True) -> AsyncIterator[None]:
     if works:
         loops += [
             _deliveries(hub),
+            _forever("recovery", lambda: recover(hub), None, 2),
             _forever("jobs", JobRunner(hub).work, hub.work_waits, _IDLE),
-            _forever("notices", lambda: _notices(hub), hub.diary_grew, _IDLE),
+            _forever("notices", lambda: take_notices(hub), hub.diary_grew, _IDLE),
             _forever("deadlines", lambda: run_deadlines(hub), None, _IDLE),
             _forever("waiting", lambda: offer_waiting(hub), None, 5),
             _forever("sweep", lambda: _sweep(hub), None, 3600),
@@ -67,7 +71,7 @@ async def running(hub: Hub, *, works: bool = True) -> AsyncIterator[None]:
 
 
 async def _forever(
-    name: str, work: Callable[[], Awaitable[int]], woken: asyncio.Event | None, every: float
+    name: str, work: Callable[[], Awaitable[int | bool]], woken: asyncio.Event | None, every: float
 ) -> None:
     """Do a piece of work again and again: at once while there is more, else when woken or after `every` seconds."""
     while True:
@@ -88,26 +92,30 @@ async def _forever(
 
 
 async def _deliveries(hub: Hub) -> None:
-    """Work off deliveries; every other second also free what dead workers had in hand."""
+    """Work off deliveries, but let requests at the door become durable first: for at most half a second a round."""
     exchange = Exchange(hub.database, hub.switchboard, hub.clock)
-    queue = jobs.jobs_queue()
-    loop = asyncio.get_running_loop()
-    looked_at = 0.0
 
     async def work() -> int:
-        nonlocal looked_at
-        if loop.time() - looked_at > 2:
-            looked_at = loop.time()
-            async with hub.database.transaction() as session:
-                freed = await exchange.queue.recover(session, now=hub.clock.now())
-                freed += await queue.recover(session, now=hub.clock.now())
-            if freed:
-                log.warning("work_recovered", rows=freed)
+        for _ in range(_STEPS_ASIDE):
+            if hub.ingress.waiting < _BUSY_DOOR:
+                break
+            await asyncio.sleep(_STEP_ASIDE)
         return await exchange.work(hub.worker_id)
 
-    delivered = asyncio.Event()
-    hub.signals.on(jobs.WAKE, lambda _: delivered.set())
-    await _forever("deliveries", work, hub.work_waits, _IDLE)
+    await _forever("deliveries", work, hub.delivered, _IDLE)
+
+
+async def recover(hub: Hub) -> int:
+    """Free what dead workers had in hand; return how many rows that was."""
+    async with hub.database.transaction() as session:
+        now = hub.clock.now()
+        freed = await Exchange(hub.database, hub.switchboard, hub.clock).queue.recover(session, now=now)
+        freed += await jobs.jobs_queue().recover(session, now=now)
+    if freed:
+        log.warning("work_recovered", rows=freed)
+        hub.delivered.set()
+        hub.work_waits.set()
+    return 0
 
 
 class JobRunner:
@@ -176,16 +184,12 @@ async def offer_waiting(hub: Hub) -> int:
         return await routing.offer_waiting(session, at=hub.clock.now())
 
 
-async def take_notices(hub: Hub) -> int:
-    """Tell people what the diary holds for them; return how many lines were read."""
+async def take_notices(hub: Hub) -> bool:
+    """Tell people what the diary holds for them; say whether there is more."""
     async with hub.database.transaction() as session:
         return await notices.take(
             session, now=hub.clock.now(), has_mail=hub.settings.mail_server() is not None
         )
-
-
-async def _notices(hub: Hub) -> int:
-    return await take_notices(hub)
 
 
 async def _refresh(hub: Hub) -> int:
@@ -209,5 +213,10 @@ async def drain(hub: Hub) -> None:
     """Do everything that is due now, as a worker would, and return when nothing is left. For tests and the demo."""
     exchange = Exchange(hub.database, hub.switchboard, hub.clock)
     runner = JobRunner(hub)
-    while await exchange.work(hub.worker_id) or await run_deadlines(hub) or await take_notices(hub) or await runner.work():
+    while (
+        await exchange.work(hub.worker_id)
+        or await run_deadlines(hub)
+        or await take_notices(hub)
+        or await runner.work()
+    ):
         pass

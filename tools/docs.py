@@ -30,10 +30,9 @@ def reference(*names: str) -> list[str]:
     """Return a Markdown section for a command and for each below it."""
     text = help_of(*names)
     sections = [f"{'#' * min(len(names) + 1, 4)} switchyard {' '.join(names)}".rstrip() + f"\n\n```text\n{text}```\n"]
-    choices = re.search(r"^\s+\{([a-z0-9_,-]+)\}", text, re.MULTILINE)
-    if choices:
-        for name in choices[1].split(","):
-            sections += reference(*names, name)
+    commands = text.partition("\ncommands:\n")[2]
+    for name in re.findall(r"^ {4}([a-z][a-z-]*)(?:\s|$)", commands, re.MULTILINE):
+        sections += reference(*names, name)
     return sections
 
 
@@ -52,6 +51,8 @@ def openapi() -> object:
                 try:
                     with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/openapi.json", timeout=10) as answer:
                         return json.load(answer)
+                except urllib.error.HTTPError as refusal:
+                    sys.exit(f"The server answers {refusal.code} when it is asked for its OpenAPI document.")
                 except (urllib.error.URLError, ConnectionError):
                     if server.poll() is not None or time.monotonic() > deadline:
                         sys.exit("The server that was to give its OpenAPI document did not start; see above.")

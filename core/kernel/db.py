@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Date, DateTime, Integer, MetaData, SmallInteg
 from sqlalchemy import Sequence as DatabaseSequence
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -120,16 +120,21 @@ async def insert_rows(
     *,
     suffix: str = "",
 ) -> list[Any]:
-    """Insert many rows with one statement, whatever their number.
+    """Insert many rows at once, whatever their number, in the session's transaction.
 
-    All rows must have the same keys. jsonb columns take any JSON-able value. `suffix` may hold ON CONFLICT and
-    RETURNING clauses; what is returned comes back as rows.
+    All rows must have the same keys. jsonb columns take any JSON-able value. Without a `suffix` the rows travel as a
+    binary COPY, which costs a third of an INSERT on both sides; with one (ON CONFLICT, RETURNING) they are one INSERT,
+    and what it returns comes back as rows.
     """
     if not rows:
         return []
     table = model.__table__
     assert isinstance(table, Table)
     columns = tuple(rows[0])
+    connection = await session.connection()
+    if not suffix:
+        await _copy(connection, table, columns, rows)
+        return []
     arrays: list[list[Any]] = []
     for name in columns:
         kind = table.c[name].type
@@ -139,6 +144,29 @@ async def insert_rows(
         elif isinstance(kind, ARRAY):
             values = [_array_text(value) for value in values]
         arrays.append(values)
-    connection = await session.connection()
     result = await connection.exec_driver_sql(_insert_statement(table, columns, suffix), tuple(arrays))
     return list(result) if result.returns_rows else []
+
+
+async def _copy(
+    connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    if not driver.is_in_transaction():
+        # SQLAlchemy begins with its first statement; what goes past it before that would be committed by itself.
+        await connection.exec_driver_sql("SELECT 1")
+    json_columns = _json_columns(table, columns)
+    records = (
+        [
+            tuple(json_text(row[name]) if name in json_columns else row[name] for name in columns)
+            for row in rows
+        ]
+        if json_columns
+        else [tuple(row.values()) for row in rows]
+    )
+    await driver.copy_records_to_table(table.name, records=records, columns=columns)
+
+
+@lru_cache(maxsize=256)
+def _json_columns(table: Table, columns: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for name in columns if isinstance(table.c[name].type, JSONB))

@@ -7,7 +7,7 @@ overlapping transactions can never make it miss a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -133,29 +133,69 @@ _READ = text(
            conversation_id, message_id, actor_id, user_id, details, caused_by, depth
     FROM events
     WHERE (transaction, id) > (CAST(CAST(:transaction AS text) AS xid8), :event_id)
-      AND transaction < pg_snapshot_xmin(pg_current_snapshot())
+      AND transaction < CAST(CAST(:boundary AS text) AS xid8)
+      AND (CAST(:kinds AS text[]) IS NULL OR kind = ANY(CAST(:kinds AS text[])))
     ORDER BY transaction, id LIMIT :limit
     """
 )
 
 
-async def read_after(session: AsyncSession, position: Position, *, limit: int = 500) -> list[Any]:
-    """Return the lines after a place, in an order in which none can appear later before one already read."""
-    found = await session.execute(
-        _READ, {"transaction": str(position.transaction), "event_id": position.event_id, "limit": limit}
+async def read_after(
+    session: AsyncSession, position: Position, *, kinds: Collection[str] | None = None, limit: int = 500
+) -> tuple[list[Any], Position]:
+    """Return the lines after a place and the place to read on from.
+
+    They come in an order in which none can appear later before one already read. With `kinds` only those are returned;
+    the place moves past the others all the same.
+    """
+    boundary = await end(session)
+    found = list(
+        await session.execute(
+            _READ,
+            {
+                "transaction": str(position.transaction),
+                "event_id": position.event_id,
+                "boundary": str(boundary.transaction),
+                "kinds": None if kinds is None else list(kinds),
+                "limit": limit,
+            },
+        )
     )
-    return list(found)
+    if len(found) == limit:
+        return found, Position(found[-1].transaction, found[-1].id)
+    return found, max(boundary, position)
 
 
-async def take(session: AsyncSession, reader: str, *, limit: int = 500) -> list[Any]:
+async def take(
+    session: AsyncSession, reader: str, *, kinds: Collection[str] | None = None, limit: int = 500
+) -> tuple[list[Any], bool]:
     """Return the next lines for a lasting reader and move its cursor, in the caller's transaction.
 
-    The cursor is locked until the caller commits, so of several nodes one reads at a time; the others get an empty list.
+    The second value says whether more may be waiting. The cursor is locked until the caller commits, so of several nodes
+    one reads at a time; the others get an empty list.
     """
-    await session.execute(
-        text("INSERT INTO cursors (reader) VALUES (:reader) ON CONFLICT DO NOTHING"), {"reader": reader}
-    )
-    held = (
+    held = await _hold(session, reader)
+    if held is None:
+        await session.execute(
+            text("INSERT INTO cursors (reader) VALUES (:reader) ON CONFLICT DO NOTHING"), {"reader": reader}
+        )
+        held = await _hold(session, reader)
+    if held is None:
+        return [], False
+    rows, position = await read_after(session, held, kinds=kinds, limit=limit)
+    if position != held:
+        await session.execute(
+            text(
+                "UPDATE cursors SET transaction = CAST(CAST(:transaction AS text) AS xid8), event_id = :event_id "
+                "WHERE reader = :reader"
+            ),
+            {"transaction": str(position.transaction), "event_id": position.event_id, "reader": reader},
+        )
+    return rows, len(rows) == limit
+
+
+async def _hold(session: AsyncSession, reader: str) -> Position | None:
+    row = (
         await session.execute(
             select(literal_column("transaction::text::bigint"), Cursor.event_id)
             .select_from(Cursor)
@@ -163,15 +203,4 @@ async def take(session: AsyncSession, reader: str, *, limit: int = 500) -> list[
             .with_for_update(skip_locked=True)
         )
     ).first()
-    if held is None:
-        return []
-    rows = await read_after(session, Position(held[0], held[1]), limit=limit)
-    if rows:
-        await session.execute(
-            text(
-                "UPDATE cursors SET transaction = CAST(CAST(:transaction AS text) AS xid8), event_id = :event_id "
-                "WHERE reader = :reader"
-            ),
-            {"transaction": str(rows[-1].transaction), "event_id": rows[-1].id, "reader": reader},
-        )
-    return rows
+    return None if row is None else Position(row[0], row[1])

@@ -1,11 +1,12 @@
-"""What every command stands on: the database, migrated, and the clock."""
+"""What every command stands on: the database, migrated, the clock, and how to speak to people and to programs."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from core.kernel.clock import SystemClock
@@ -14,6 +15,9 @@ from hub.database import Database, open_database
 from hub.settings import Settings
 
 CLOCK = SystemClock()
+CLIENT = "command line"
+"""What the audit log calls us in place of an address."""
+LOCAL_URL = "http://127.0.0.1:8080"
 
 
 def say(message: str) -> None:
@@ -22,15 +26,48 @@ def say(message: str) -> None:
 
 
 def show(value: Any) -> None:
-    """Print a value as JSON."""
-    print(json.dumps(value, ensure_ascii=False, default=str))
+    """Print a value as JSON; ids are strings and times RFC 3339, as in the REST API."""
+    print(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> str:
+    return moment(value) if isinstance(value, datetime) else str(value)
+
+
+def moment(value: datetime | None) -> str:
+    """Write a moment down to the second, in UTC; "" for None."""
+    return "" if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, nothing: str) -> None:
+    """Print rows in columns for people, or the sentence `nothing` if there are none."""
+    if not rows:
+        say(nothing)
+        return
+    lines = [[*head], *([" ".join(str(cell).split()) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def base_url(settings: Settings) -> str:
+    """Return where the hub is reached as far as the settings tell, without a final slash."""
+    return settings.public_url or LOCAL_URL
 
 
 @asynccontextmanager
 async def workplace(settings: Settings) -> AsyncIterator[Database]:
     """Open the database of the settings, migrated; an embedded one is started if it does not run."""
+    async with opened_url(settings) as url, open_database(url, pool_size=2) as database:
+        yield database
+
+
+@asynccontextmanager
+async def opened_url(settings: Settings) -> AsyncIterator[str]:
+    """Have the database of the settings running and migrated, and yield its address."""
     schema.load()
+    if settings.database_url is None and not settings.state_dir.exists():
+        say(f"There is no database yet: making one in {settings.state_dir} (SWITCHYARD_STATE_DIR names another place)")
     async with serve.database_for(settings, say) as url:
         await serve.migrated(url, say)
-        async with open_database(url, pool_size=2) as database:
-            yield database
+        yield url

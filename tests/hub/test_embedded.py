@@ -132,10 +132,8 @@ async def test_another_port_is_taken_when_the_old_one_is_occupied(state):
 
 async def test_what_is_secret_is_closed_to_others(state):
     async with embedded.running(state):
-        home = state / "postgres"
-        modes = {path.name: path.stat().st_mode & 0o077 for path in home.iterdir() if path.name != "port"}
-    assert {"data", "log", "hub.password", "postgres.password"} <= modes.keys()
-    assert set(modes.values()) == {0}
+        secret = [state / "postgres" / name for name in ("data", "log", "hub.password", "postgres.password")]
+        assert [path.stat().st_mode & 0o077 for path in secret] == [0, 0, 0, 0]
 
 
 async def test_the_last_to_leave_stops_the_server(state):

@@ -35,6 +35,11 @@ def test_an_empty_environment_is_a_working_installation():
     assert loaded.mail_sender() is None
 
 
+def test_what_is_empty_counts_as_absent(env_file, tmp_path):
+    empty = dict.fromkeys(["database_url", "secret_key", "smtp_url", "trusted_proxies", "pool_size"], "")
+    assert settings.load(write(env_file, **empty)) == settings.load(None)
+
+
 @pytest.mark.parametrize(
     ("pasted", "understood"),
     [
