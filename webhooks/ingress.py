@@ -94,6 +94,19 @@ JOIN deliveries d ON d.connection_id = c AND d.dedupe_key = k
 _encode = msgspec.json.Encoder().encode
 
 
+class _References:
+    """Unguessable names for requests: 80 random bits each, fetched from the kernel for many at once."""
+
+    def __init__(self) -> None:
+        self._random = b""
+
+    def next(self) -> str:
+        if not self._random:
+            self._random = os.urandom(10 * 256)
+        taken, self._random = self._random[:10], self._random[10:]
+        return base64.b32encode(taken).decode()
+
+
 class Ingress:
     """The buffer between the door and the database; one per process.
 
@@ -117,6 +130,14 @@ class Ingress:
         self._waiting: list[_Draft] = []
         self._bytes = 0
         self._writer: asyncio.Task[None] | None = None
+        self._references = _References()
+        self._running_loop: asyncio.AbstractEventLoop | None = None
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        # Kept, since asking for the running loop asks the kernel for our process id every time.
+        if self._running_loop is None:
+            self._running_loop = asyncio.get_running_loop()
+        return self._running_loop
 
     @property
     def waiting(self) -> int:
@@ -141,7 +162,7 @@ class Ingress:
         if len(self._waiting) >= self._most_requests or self._bytes + len(request.body) > self._most_bytes:
             raise Overloaded("Too many requests are waiting to be stored", retry_after=2)
         now = self._clock.now()
-        reference = base64.b32encode(os.urandom(10)).decode()
+        reference = self._references.next()
         draft = _Draft(
             connection_id,
             dedupe_key,
@@ -151,12 +172,12 @@ class Ingress:
             now,
             _describe(request),
             request.body,
-            asyncio.get_running_loop().create_future(),
+            self._loop().create_future(),
         )
         self._waiting.append(draft)
         self._bytes += len(request.body)
         if self._writer is None:
-            self._writer = asyncio.create_task(self._write_all())
+            self._writer = self._loop().create_task(self._write_all())
         return await draft.done
 
     async def close(self) -> None:
