@@ -94,18 +94,27 @@ class Live:
 
     async def run(self) -> None:
         """Follow the diary until canceled."""
-        position = Position(0, 0)
-        async with self._database.reading() as session:
-            position = await events.end(session)
+        position: Position | None = None
+        self._grown.set()
         while True:
             await self._grown.wait()
             self._grown.clear()
             try:
+                if position is None:
+                    async with self._database.reading() as session:
+                        position = await events.end(session)
                 position = await self._follow(position)
             except Exception:  # noqa: BLE001 - a page that is not live must not end the process
                 log.exception("live_failed")
                 await asyncio.sleep(1)
                 self._grown.set()
+
+    async def catch_up(self, stream: Stream, position: Position) -> None:
+        """Tell a stream that has just opened what happened since its page was read."""
+        async with self._database.reading() as session:
+            lines, _ = await events.read_after(session, position)
+        if lines:
+            self._tell(stream, lines)
 
     async def _follow(self, position: Position) -> Position:
         while True:
@@ -152,8 +161,15 @@ class Live:
 
 
 async def _is_behind(session: Any, position: Position) -> bool:
-    statement = text("SELECT EXISTS (SELECT FROM events WHERE transaction >= CAST(CAST(:after AS text) AS xid8))")
-    return bool(await session.scalar(statement, {"after": str(position.transaction)}))
+    """Whether there is more after a place, though it may not be certain yet. Ids alone do not tell: they are no order."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM events WHERE (transaction, id) > (CAST(CAST(:transaction AS text) AS xid8), :id))"
+            ),
+            {"transaction": str(position.transaction), "id": position.event_id},
+        )
+    )
 
 
 def _summary(lines: Sequence[Any]) -> dict[str, Any]:

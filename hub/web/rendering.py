@@ -107,6 +107,7 @@ class Renderer:
             moment=self._moment,
             day=self._day,
             clock=self._clock,
+            full_day=self._full_day,
             amount_value=amount_value,
             number=self._number,
             filesize=self._filesize,
@@ -209,6 +210,17 @@ class Renderer:
 
     @staticmethod
     @pass_context
+    def _full_day(context: Context, value: datetime) -> str:
+        """Write a day with its weekday, without the year."""
+        from babel.dates import format_date, format_skeleton
+
+        local = _local(context["viewer"], value)
+        locale = _locale(context["viewer"])
+        text = f"{format_date(local, 'EEEE', locale=locale)}, {format_skeleton('MMMMd', local, locale=locale)}"
+        return str(text[:1].upper() + text[1:])
+
+    @staticmethod
+    @pass_context
     def _local_input(context: Context, value: datetime | None) -> str:
         """Write a moment as `<input type="datetime-local">` wants it, in the viewer's time zone."""
         return "" if value is None else _local(context["viewer"], value).strftime("%Y-%m-%dT%H:%M")
@@ -262,7 +274,7 @@ class Renderer:
         from babel.units import format_unit
 
         count, unit, length = duration(seconds)
-        amount = format_unit(count, f"duration-{unit}", length, locale=_locale(context["viewer"]))
+        amount = format_unit(count, f"duration-{unit}", length, locale=context["viewer"].language)
         return self._gettext(context, pattern).replace("{duration}", str(amount))
 
     # numbers and addresses

@@ -4,7 +4,7 @@
 
 (() => {
   const root = document.documentElement;
-  const locale = root.dataset.locale || root.lang || "en";
+  const locale = root.lang || "en";
   const formats = new Map();
 
   function amount(span) {
