@@ -159,7 +159,7 @@ class _Decision:
         if found:
             person = self.known.people[found[0]]
             if self.event.name and not person.name:
-                person.name, person.is_changed = self.event.name, True
+                self.learn_name(person)
         else:
             person = self.meet()
         self.attach_addresses(person)
@@ -193,6 +193,12 @@ class _Decision:
         self.known.people[contact_id] = person
         self.tell("contact.created", contact_id=contact_id)
         return person
+
+    def learn_name(self, person: Person) -> None:
+        person.name, person.is_changed = self.event.name, True
+        person.search = f"{folded(self.event.name)} {person.search}".strip()
+        if person.row is not None:
+            person.row["name"], person.row["search"] = person.name, person.search
 
     def attach_addresses(self, person: Person) -> None:
         for claim in self.event.claims:

@@ -180,7 +180,10 @@ class Known:
         addresses: Sequence[tuple[str, str]],
         messages: Sequence[tuple[int, str]],
     ) -> Known:
-        """Lock the addresses for the length of the transaction, then look everything up, once."""
+        """Lock the addresses, and whom they belong to, for the length of the transaction; then look everything up, once.
+
+        Both, since one person may write to two nodes at once from two of their addresses.
+        """
         known = cls()
         connection = await session.connection()
         if lock_keys:
@@ -195,6 +198,7 @@ class Known:
         ids = sorted(set(known.addresses.values()))
         if not ids:
             return known
+        await connection.exec_driver_sql(_LOCK, (ids,))
         for row in await connection.exec_driver_sql(_CONTACTS, (ids,)):
             known.people[row.id] = Person(row.id, row.name, row.owner_id, row.team_id, row.search)
         for row in await connection.exec_driver_sql(_DEALS, (ids,)):

@@ -181,7 +181,7 @@ def _staff(commands: Any) -> None:
     create = _add(token, "create", "staff:create_token", "make a token and print it, once", json=True)
     create.add_argument("--user", required=True, metavar="EMAIL")
     create.add_argument(
-        "--scope", action="append", help="narrow the token: read, write, deals:read, …; may be repeated (all its user may)"
+        "--scope", action="append", help="what it may: read, write, deals:read, …; may be repeated (all its user may)"
     )
     create.add_argument("--name", default="", help="what it is for")
     _add(token, "list", "staff:list_tokens", "show the tokens there are", json=True)
@@ -217,7 +217,7 @@ def _deliveries(commands: Any) -> None:
     list_all.add_argument("--limit", type=_limit, default=50, metavar="N", help="how many at most (50)")
     show = _add(delivery, "show", "deliveries:show_one", "show a request and what became of it", json=True)
     show.add_argument("id", type=_id, metavar="ID")
-    replay = _add(delivery, "replay", "deliveries:replay", "have requests read again as if they had just come in", json=True)
+    replay = _add(delivery, "replay", "deliveries:replay", "have requests read again as if they were new", json=True)
     which = replay.add_mutually_exclusive_group(required=True)
     which.add_argument("ids", type=_id, nargs="*", default=[], metavar="ID")
     which.add_argument(

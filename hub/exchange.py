@@ -92,21 +92,36 @@ class Exchange:
             return _Read(row, state=DeliveryState.DEAD, error=f"Could not be read ({type(error).__name__}); replay after an update")
         return _Read(row, events=found) if found else _Read(row, state=DeliveryState.IGNORED)
 
-    async def _settle(self, batch: Sequence[_Read]) -> None:
-        """Understand and settle a batch in one transaction; if that fails, each delivery alone, so one harms no other."""
+    async def _settle(self, batch: Sequence[_Read], behind: Sequence[Any] = ()) -> bool:
+        """Understand and settle a batch in one transaction; False if that failed.
+
+        A batch that fails is undone and each delivery tried alone, so that one harms no other. What is `behind` a
+        failed one in its lane is given back and waits with it, so that one person's messages keep their order.
+        """
         try:
             async with self._database.transaction() as session:
                 outcomes = await self._understand(session, batch)
                 await _mark(session, batch, outcomes)
         except jobs.Lost:
             log.warning("batch_lost", deliveries=len(batch))
-        except Exception as error:  # noqa: BLE001 - whatever it was, the batch is undone and each is tried alone
-            if len(batch) > 1:
-                log.warning("batch_failed", deliveries=len(batch), error=repr(error)[:500])
-                for read in batch:
-                    await self._settle([read])
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is noted at the delivery
+            if len(batch) == 1:
+                await self._fail(batch[0], error, behind)
             else:
-                await self._fail(batch[0], error)
+                log.warning("batch_failed", deliveries=len(batch), error=repr(error)[:500])
+                await self._settle_one_by_one(batch)
+            return False
+        return True
+
+    async def _settle_one_by_one(self, batch: Sequence[_Read]) -> None:
+        held: set[str] = set()
+        for number, read in enumerate(batch):
+            lane = read.row.lane
+            if lane in held:
+                continue
+            behind = [later.row for later in batch[number + 1 :] if later.row.lane == lane]
+            if not await self._settle([read], behind):
+                held.add(lane)
 
     async def _understand(self, session: AsyncSession, batch: Sequence[_Read]) -> list[list[Result]]:
         received: list[Received] = []
@@ -124,10 +139,11 @@ class Exchange:
         metrics.LEADS.inc(sum(1 for result in results if result.lead_id is not None and not result.is_repeat))
         return [by_delivery.get(read.row.id, []) for read in batch]
 
-    async def _fail(self, read: _Read, error: Exception) -> None:
+    async def _fail(self, read: _Read, error: Exception, behind: Sequence[Any]) -> None:
         log.error("delivery_failed", delivery_id=read.row.id, attempts=read.row.attempts, exc_info=error)
         failure = Failure(read.row.id, read.row.attempts, f"{type(error).__name__}: {error}")
         async with self._database.transaction() as session:
+            await self.queue.release(session, behind, now=self._clock.now())
             given_up = await self.queue.fail(session, [failure], now=self._clock.now())
             await session.execute(
                 text("UPDATE deliveries SET state = :state WHERE id = :id AND attempts = :attempts"),
@@ -140,15 +156,17 @@ class Exchange:
 
 
 _MARK = """
-UPDATE deliveries d SET state = v.state, due_at = NULL, error = v.error, events = v.events::jsonb
-FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[]) AS v(id, attempts, state, error, events)
+UPDATE deliveries d SET state = v.state, due_at = NULL, error = v.error,
+       events = CASE WHEN v.is_known THEN coalesce(d.events, v.events::jsonb) ELSE v.events::jsonb END
+FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::bool[])
+     AS v(id, attempts, state, error, events, is_known)
 WHERE d.id = v.id AND d.attempts = v.attempts AND d.due_at IS NOT NULL
 RETURNING d.id
 """
 
 
 async def _mark(session: AsyncSession, batch: Sequence[_Read], outcomes: Sequence[Sequence[Result]]) -> None:
-    """Note what became of each delivery.
+    """Note what became of each delivery. A replay that found everything known leaves what was noted the first time.
 
     Raises:
         Lost: a delivery was taken over by another worker; nothing of the batch may stay.
@@ -159,6 +177,7 @@ async def _mark(session: AsyncSession, batch: Sequence[_Read], outcomes: Sequenc
         [(read.state or DeliveryState.PROCESSED).value for read in batch],
         [read.error for read in batch],
         [json_text([_told(result) for result in results] or None) for results in outcomes],
+        [bool(results) and all(result.is_repeat for result in results) for results in outcomes],
     )
     marked = list(await (await session.connection()).exec_driver_sql(_MARK, columns))
     if len(marked) != len(batch):

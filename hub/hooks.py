@@ -62,24 +62,15 @@ def _count(kind: str, status: int) -> None:
 
 async def _take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -> web.Response:
     if request.method == "OPTIONS":
-        raw = describe(request, b"", hub.settings)
         preflight = getattr(channel, "preflight", None)
-        return _answer(preflight(raw)) if preflight else _refuse(live, 405, "This channel takes POST requests")
-    if request.method != "POST" and not (request.method == "GET" and request.query_string):
-        return _refuse(live, 405, "Send the form with POST", headers={"Allow": "GET, POST, OPTIONS"})
-    if live.paused_because is not None:
-        return _refuse(live, 503, "This channel is paused. Nothing was stored", headers={"Retry-After": "300"})
-    if live.rate_per_minute and not live.admits(time.monotonic()):
-        return _refuse(
-            live, 429, "Too many requests for this channel. Nothing was stored; try again in a minute", {"Retry-After": "60"}
-        )
-    limit = hub.settings.max_body_bytes
-    if (request.content_length or 0) > limit:
-        return _refuse(live, 413, _too_large(limit))
+        if preflight is not None:
+            return _answer(preflight(describe(request, b"", hub.settings)))
+    if (refusal := _not_now(request, hub, live)) is not None:
+        return refusal
     try:
         body = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        return _refuse(live, 413, _too_large(limit))
+        return _refuse(live, 413, _too_large(hub.settings.max_body_bytes), request=describe(request, b"", hub.settings))
     raw = describe(request, body, hub.settings)
     try:
         channel.verify(raw, hub.clock.now())
@@ -96,15 +87,35 @@ async def _take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -
     return _answer(channel.acknowledge(raw, accepted.reference))
 
 
+def _not_now(request: web.Request, hub: Hub, live: Live) -> web.Response | None:
+    """Return the refusal of what need not even be read; None if there is nothing against it."""
+    limit = hub.settings.max_body_bytes
+    more: dict[str, str] = {}
+    if request.method != "POST" and not (request.method == "GET" and request.query_string):
+        status, message, more = 405, "Send the form with POST", {"Allow": "GET, POST, OPTIONS"}
+    elif live.paused_because is not None:
+        status, message, more = 503, "This channel is paused. Nothing was stored", {"Retry-After": "300"}
+    elif live.rate_per_minute and not live.admits(time.monotonic()):
+        message = "Too many requests for this channel. Nothing was stored; try again in a minute"
+        status, more = 429, {"Retry-After": "60"}
+    elif (request.content_length or 0) > limit:
+        status, message = 413, _too_large(limit)
+    else:
+        return None
+    return _refuse(live, status, message, more, request=describe(request, b"", hub.settings))
+
+
 def _too_large(limit: int) -> str:
     return f"The request is larger than {limit // 1024} KiB. Nothing was stored; send smaller files"
 
 
 def describe(request: web.Request, body: bytes, settings: Settings) -> RawRequest:
-    """Return a request as channels see it. Header values are cleaned of what PostgreSQL cannot keep."""
+    """Return a request as channels see it."""
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
         key = name.lower()
+        if not value.isascii():
+            value = _text(value)
         headers[key] = f"{headers[key]}, {value}" if key in headers else value
     path, _, query = request.raw_path.partition("?")
     suffix = request.match_info.get("suffix") or ""
@@ -119,6 +130,17 @@ def describe(request: web.Request, body: bytes, settings: Settings) -> RawReques
         url=base + request.raw_path,
         client=client_of(request, settings),
     )
+
+
+def _text(value: str) -> str:
+    """Return a header's value as text. What is not UTF-8 comes as lone surrogates; each byte is then taken for its
+    letter in ISO-8859-1, which RFC 9110 §5.5 calls the historical charset of headers, so that none is lost.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return value
 
 
 def client_of(request: web.Request, settings: Settings) -> str:

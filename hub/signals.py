@@ -36,11 +36,15 @@ class Signals:
         """Connect, take the lock that shows we live, and listen."""
         self._lost.clear()
         connection = await asyncpg.connect(self._url, server_settings={"application_name": "switchyard signals"})
-        connection.add_termination_listener(lambda _: self._lost.set())
-        if self._worker_id is not None:
-            await connection.execute("SELECT pg_advisory_lock($1, $2)", WORKER_LOCKS, self._worker_id % 2147483647)
-        for channel in self._heard:
-            await connection.add_listener(channel, self._dispatch)
+        try:
+            connection.add_termination_listener(lambda _: self._lost.set())
+            if self._worker_id is not None:
+                await connection.execute("SELECT pg_advisory_lock($1, $2)", WORKER_LOCKS, self._worker_id % 2147483647)
+            for channel in self._heard:
+                await connection.add_listener(channel, self._dispatch)
+        except BaseException:
+            connection.terminate()
+            raise
         self._connection = connection
 
     async def run(self) -> None:
@@ -52,7 +56,7 @@ class Signals:
                 try:
                     await self.open()
                     break
-                except (OSError, asyncpg.PostgresError):
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                     await asyncio.sleep(1)
             log.info("signals_back")
             for heard in [h for listeners in self._heard.values() for h in listeners]:

@@ -139,15 +139,26 @@ class JobRunner:
         return len(rows)
 
     async def _lane(self, rows: Sequence[Any]) -> None:
+        """Do the jobs of one lane; what is behind one that failed is given back and waits with it."""
+        hub, queue = self._hub, self._queue
         for number, row in enumerate(rows):
-            if not await self._do(row):
-                async with self._hub.database.transaction() as session:
-                    behind = [later.id for later in rows[number + 1 :]]
-                    await self._queue.release(session, behind, now=self._hub.clock.now())
-                return
+            failure = await self._do(row)
+            try:
+                async with hub.database.transaction() as session:
+                    if failure is None:
+                        await jobs.finish(session, row.id, row.attempts)
+                        continue
+                    log.warning("job_postponed", job_id=row.id, kind=row.kind, error=failure.error)
+                    if not failure.is_final:
+                        await queue.release(session, rows[number + 1 :], now=hub.clock.now())
+                    await queue.fail(session, [failure], now=hub.clock.now())
+                    if not failure.is_final:
+                        return
+            except jobs.Lost:
+                log.warning("job_lost", job_id=row.id, kind=row.kind)
+                return  # another worker has the lane
 
-    async def _do(self, row: Any) -> bool:
-        """Do one job; False if it failed and the rest of its lane has to wait."""
+    async def _do(self, row: Any) -> Failure | None:
         failure: Failure | None = None
         try:
             handler = HANDLERS.get(row.kind)
@@ -158,18 +169,11 @@ class JobRunner:
             failure = Failure(row.id, row.attempts, str(error), retry_after=error.retry_after)
         except Undeliverable as error:
             failure = Failure(row.id, row.attempts, str(error), is_final=True)
-        except Exception as error:  # noqa: BLE001 - the job is kept and tried again; nobody else suffers
+        except Exception as error:  # the job is kept and tried again; nobody else suffers
             log.exception("job_failed", job_id=row.id, kind=row.kind, attempts=row.attempts)
             failure = Failure(row.id, row.attempts, f"{type(error).__name__}: {error}")
         metrics.JOBS.labels(row.kind, "failed" if failure else "done").inc()
-        with contextlib.suppress(jobs.Lost):
-            async with self._hub.database.transaction() as session:
-                if failure is None:
-                    await jobs.finish(session, row.id, row.attempts)
-                else:
-                    log.warning("job_postponed", job_id=row.id, kind=row.kind, error=failure.error)
-                    await self._queue.fail(session, [failure], now=self._hub.clock.now())
-        return failure is None or failure.is_final
+        return failure
 
 
 async def run_deadlines(hub: Hub) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from webhooks.errors import Malformed
 from webhooks.request import RawRequest
 
 _NOT_KEPT = frozenset({"authorization", "cookie", "proxy-authorization"})
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _ROWS_AT_ONCE = 500
 _BYTES_AT_ONCE = 16 * 1024 * 1024
 
@@ -191,8 +193,8 @@ class Ingress:
                 batch = self._next_batch()
                 try:
                     await self._write(batch)
-                except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it was
-                    await self._write_one_by_one(batch, error)
+                except Exception as error:  # whoever waits must hear of it, whatever it was
+                    await self._write_again(batch, error)
                 self._on_stored()
         finally:
             self._writer = None
@@ -219,18 +221,38 @@ class Ingress:
                 await self._answer_repeats(rows, repeats)
 
     async def _answer_repeats(self, rows: Rows, repeats: Sequence[_Draft]) -> None:
-        """Give up keys whose time has passed and store those anew; the others get the first one's reference."""
-        connections = [draft.connection_id for draft in repeats]
-        keys = [draft.dedupe_key for draft in repeats]
-        if await rows.fetch(_RELEASE, connections, keys, self._clock.now()):
-            stored = await _insert(rows, repeats)
+        """Give up keys whose time has passed and store those anew; the others get the first one's reference.
+
+        A key that another node has just given up and not taken again yet belongs to nobody: whoever finds it so stores
+        the request. So none is ever told of a reference that is not there.
+        """
+        while repeats:
+            connections = [draft.connection_id for draft in repeats]
+            keys = [draft.dedupe_key for draft in repeats]
+            await rows.fetch(_RELEASE, connections, keys, self._clock.now())
+            earlier = {(row[0], row[1]): row[2] for row in await rows.fetch(_EARLIER, connections, keys)}
+            unknown: list[_Draft] = []
             for draft in repeats:
+                reference = earlier.get((draft.connection_id, draft.dedupe_key))
+                if reference is None:
+                    unknown.append(draft)
+                else:
+                    _settle(draft, Accepted(reference, is_repeat=True))
+            stored = await _insert(rows, unknown) if unknown else set()
+            for draft in unknown:
                 if draft.reference in stored:
                     _settle(draft, Accepted(draft.reference, is_repeat=False))
-        earlier = {(row[0], row[1]): row[2] for row in await rows.fetch(_EARLIER, connections, keys)}
-        for draft in repeats:
-            reference = earlier.get((draft.connection_id, draft.dedupe_key), draft.reference)
-            _settle(draft, Accepted(reference, is_repeat=True))
+            repeats = [draft for draft in unknown if draft.reference not in stored]
+
+    async def _write_again(self, batch: Sequence[_Draft], error: Exception) -> None:
+        """Write a batch once more that only stood in another node's way, as when both were sent the same requests."""
+        if not _is_about_the_moment(error):
+            await self._write_one_by_one(batch, error)
+            return
+        try:
+            await self._write([draft for draft in batch if not draft.done.done()])
+        except Exception as again:
+            await self._write_one_by_one(batch, again)
 
     async def _write_one_by_one(self, batch: Sequence[_Draft], error: Exception) -> None:
         """One poisoned request must not refuse its neighbours; a database that is away refuses all at once."""
@@ -250,7 +272,7 @@ class Ingress:
                 continue
             try:
                 await self._write([draft])
-            except Exception as own:  # noqa: BLE001 - as above
+            except Exception as own:
                 await self._write_one_by_one([draft], own)
 
 
@@ -269,6 +291,11 @@ def _is_about_the_data(error: Exception) -> bool:
     return str(getattr(error, "sqlstate", "") or "")[:2] in {"22", "23", "54"}
 
 
+def _is_about_the_moment(error: Exception) -> bool:
+    """Whether PostgreSQL undid it for the sake of another transaction: a deadlock or the like (SQLSTATE class 40)."""
+    return str(getattr(error, "sqlstate", "") or "")[:2] == "40"
+
+
 def _describe(request: RawRequest) -> str:
     kept = {
         "method": request.method,
@@ -279,4 +306,7 @@ def _describe(request: RawRequest) -> str:
         "url": request.url,
         "client": request.client,
     }
-    return _encode(kept).decode().replace("\\u0000", "")
+    text = _encode(kept).decode()
+    if "\\u0000" in text:  # what PostgreSQL cannot keep; a backslash that somebody sent is doubled, and stays
+        text = _NUL.sub(r"\1", text)
+    return text

@@ -125,6 +125,17 @@ def email(raw: str) -> str | None:
     return unicodedata.normalize("NFC", f"{checked.local_part}@{checked.ascii_domain}".lower())
 
 
+@lru_cache(maxsize=8192)
+def country(value: str) -> str | None:
+    """Return the ISO 3166 code of the country a number in E.164 belongs to; None for numbers of no country."""
+    try:
+        number = phonenumbers.parse(value)
+    except NumberParseException:
+        return None
+    found = phonenumbers.region_code_for_number(number)
+    return found if found and found.isalpha() else None  # "001" stands for satellites, freephone and the like
+
+
 @lru_cache(maxsize=4096)
 def display(address: Address, country: str = "") -> str:
     """Spell an address for people.

@@ -29,6 +29,7 @@ WORKER_LOCKS = 0x5357
 
 _CLAIM_LOCKS = 0x5358
 _WINDOW = 5  # how many times the batch to look at, so that a lane which is being worked on does not hide the others
+_SHARE = 4  # a lane has at most this part of a batch while others wait
 
 BACK_OFF = (5, 30, 120, 600, 1800, 3600, 3 * 3600)
 """Seconds to wait after each failed attempt; after the last the row is dead."""
@@ -111,6 +112,11 @@ async def enqueue_many(session: AsyncSession, rows: Sequence[Mapping[str, Any]])
     """Queue many jobs with one statement. See `enqueue` and `new_job`."""
     if not rows:
         return
+    if keys := [row["unique_key"] for row in rows if row["unique_key"] is not None]:
+        # a job that was given up stays to be seen, but not in the way
+        await session.execute(
+            text("UPDATE jobs SET unique_key = NULL WHERE unique_key = ANY(:keys) AND due_at IS NULL"), {"keys": keys}
+        )
     await insert_rows(session, Job, rows, suffix="ON CONFLICT (unique_key) DO NOTHING")
     await wake(session)
 
@@ -137,25 +143,51 @@ class LaneQueue:
         self.name = table.name
         self.lease = lease
         returned = ", ".join(f"q.{name}" for name in ("id", "lane", "attempts", *columns))
-        # Lanes with something due, then each lane's waiting rows from its head up to the first that may not be taken.
-        # The lateral scan yields them in order, so that a LIMIT can cut a lane's tail but never its head.
-        self._claim = f"""
-            WITH due AS (
-                SELECT lane FROM {self.name} WHERE due_at <= $1 ORDER BY due_at LIMIT $3::int * {_WINDOW}
-            ), heads AS (
-                SELECT row.id FROM (SELECT lane FROM due GROUP BY lane) lanes CROSS JOIN LATERAL (
+        # Each lane's waiting rows from its head up to the first that may not be taken. The lateral scan yields them in
+        # order, so that a LIMIT can cut a lane's tail but never its head. What was settled meanwhile is left alone
+        # ("IS TRUE" keeps the planner from reading all that is due for that).
+        heads = f"""
+            heads AS (
+                SELECT row.id FROM lanes CROSS JOIN LATERAL (
                     SELECT id, bool_and(due_at <= $1) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS free
-                    FROM {self.name} WHERE lane = lanes.lane AND due_at IS NOT NULL ORDER BY id LIMIT $3::int
+                    FROM {self.name} WHERE lane = lanes.lane AND due_at IS NOT NULL ORDER BY id LIMIT lanes.most
                 ) row WHERE row.free LIMIT $3::int
             )
             UPDATE {self.name} q SET due_at = $2, attempts = q.attempts + 1
-            FROM heads WHERE q.id = heads.id RETURNING {returned}
+            FROM heads WHERE q.id = heads.id AND (q.due_at <= $1) IS TRUE RETURNING {returned}
         """  # noqa: S608 - the names are our own
+        self._claim = f"""
+            WITH due AS MATERIALIZED (
+                SELECT lane, due_at FROM {self.name} WHERE due_at <= $1 ORDER BY due_at LIMIT $3::int * {_WINDOW}
+            ), lanes AS (
+                SELECT lane, CASE WHEN (SELECT count(*) FROM due) < $3::int * {_WINDOW} THEN $3::int
+                             ELSE greatest(1, $3::int / {_SHARE}, $3::int / (count(*) OVER ())) END AS most
+                FROM due GROUP BY lane ORDER BY min(due_at)
+            ), {heads}, (SELECT count(*) FROM due) AS seen
+        """  # noqa: S608 - the names are our own
+        self._claim_of = f"""
+            WITH lanes AS (SELECT lane, greatest(1, $3::int / {_SHARE}) AS most FROM unnest($4::text[]) AS _(lane)),
+            {heads}
+        """
+        self._lanes_after = f"""
+            WITH RECURSIVE found AS (
+                (SELECT lane FROM {self.name} WHERE lane > $1 AND due_at IS NOT NULL ORDER BY lane LIMIT 1)
+                UNION ALL
+                SELECT (SELECT q.lane FROM {self.name} q WHERE q.lane > found.lane AND q.due_at IS NOT NULL
+                        ORDER BY q.lane LIMIT 1) FROM found WHERE found.lane IS NOT NULL
+            )
+            SELECT lane FROM found WHERE lane IS NOT NULL LIMIT $2::int
+        """  # noqa: S608 - the names are our own
+        self._looked_up_to = ""
 
     async def claim(
         self, session: AsyncSession, *, worker_id: int, now: datetime, limit: int, in_hand: Iterable[int] = ()
     ) -> list[Any]:
         """Take up to `limit` due rows for the length of the lease, in order within each lane. Commit before working.
+
+        The oldest go first. Where more waits than can be looked at, no lane has more than a quarter of a batch while
+        others wait, and up to a quarter more is taken from the lanes beyond, in rotation: neither a crowd in one lane nor
+        a hundred lanes that are stuck hide the others.
 
         Claims are made one at a time (an advisory lock for a millisecond), since two snapshots taken at once could each
         see the head of a lane as free and the rest of it too.
@@ -164,7 +196,11 @@ class LaneQueue:
         await connection.exec_driver_sql(
             "SELECT pg_advisory_xact_lock($1::int, hashtext($2))", (_CLAIM_LOCKS, self.name)
         )
-        rows = list(await connection.exec_driver_sql(self._claim, (now, now + self.lease, limit)))
+        until, window = now + self.lease, limit * _WINDOW
+        rows = list(await connection.exec_driver_sql(self._claim, (now, until, limit)))
+        seen = rows[0].seen if rows else await self._count_due(session, now, window)
+        if seen >= window:
+            rows += await self._claim_beyond(session, now, max(1, limit // _SHARE))
         if rows:
             ids = [*in_hand, *(row.id for row in rows)]
             await connection.exec_driver_sql(
@@ -173,6 +209,21 @@ class LaneQueue:
                 (worker_id, self.name, ids),
             )
         return sorted(rows, key=lambda row: row.id)
+
+    async def _count_due(self, session: AsyncSession, now: datetime, most: int) -> int:
+        found = await (await session.connection()).exec_driver_sql(
+            f"SELECT count(*) FROM (SELECT FROM {self.name} WHERE due_at <= $1 LIMIT $2) _",  # noqa: S608 - our own table
+            (now, most),
+        )
+        return int(found.scalar_one())
+
+    async def _claim_beyond(self, session: AsyncSession, now: datetime, limit: int) -> list[Any]:
+        """Take a few rows of lanes that the oldest due rows hide; each time of the next lanes by name."""
+        connection = await session.connection()
+        most = limit * _SHARE * 4
+        lanes = [row[0] for row in await connection.exec_driver_sql(self._lanes_after, (self._looked_up_to, most))]
+        self._looked_up_to = lanes[-1] if len(lanes) == most else ""
+        return list(await connection.exec_driver_sql(self._claim_of, (now, now + self.lease, limit, lanes)))
 
     async def fail(self, session: AsyncSession, failures: Sequence[Failure], *, now: datetime) -> list[int]:
         """Put failed rows back for later, or give them up; return the ids of those given up.
@@ -186,17 +237,18 @@ class LaneQueue:
                 wait = max(1, int(failure.retry_after))
             dead = failure.is_final or wait is None
             due_at = None if dead else now + timedelta(seconds=wait or 0)
-            if dead:
-                given_up.append(failure.id)
-            values = {"id": failure.id, "attempts": failure.attempts, "error": failure.error[:2000], "due_at": due_at}
-            await session.execute(
+            ours = await session.execute(
                 text(
                     f"UPDATE {self.name} SET due_at = :due_at, error = :error "  # noqa: S608 - our own table
-                    "WHERE id = :id AND attempts = :attempts AND due_at IS NOT NULL"
+                    "WHERE id = :id AND attempts = :attempts AND due_at IS NOT NULL RETURNING id"
                 ),
-                values,
+                {"id": failure.id, "attempts": failure.attempts, "error": failure.error[:2000], "due_at": due_at},
             )
-            if due_at is not None:
+            if ours.first() is None:
+                continue  # the lease ran out and another worker has it
+            if due_at is None:
+                given_up.append(failure.id)
+            else:
                 await session.execute(
                     text(
                         f"UPDATE {self.name} w SET due_at = :due_at FROM {self.name} f "  # noqa: S608 - our own table
@@ -213,14 +265,18 @@ class LaneQueue:
         )
         return found
 
-    async def release(self, session: AsyncSession, ids: Sequence[int], *, now: datetime) -> None:
-        """Give rows back untouched, as when a worker stops before it began on them."""
+    async def release(self, session: AsyncSession, rows: Sequence[Any], *, now: datetime) -> None:
+        """Give claimed rows back untouched, as when a worker stops before it began on them.
+
+        Before `fail`, where it is because the head of their lane failed: they are postponed with it then.
+        """
         await session.execute(
             text(
-                f"UPDATE {self.name} SET due_at = :now, attempts = attempts - 1 "  # noqa: S608 - our own table
-                "WHERE id = ANY(:ids) AND due_at > :now"
+                f"UPDATE {self.name} q SET due_at = :now, attempts = q.attempts - 1 "  # noqa: S608 - our own table
+                "FROM unnest(CAST(:ids AS bigint[]), CAST(:attempts AS int[])) AS v(id, attempts) "
+                "WHERE q.id = v.id AND q.attempts = v.attempts AND q.due_at IS NOT NULL"
             ),
-            {"ids": list(ids), "now": now},
+            {"ids": [row.id for row in rows], "attempts": [row.attempts for row in rows], "now": now},
         )
 
     async def recover(self, session: AsyncSession, *, now: datetime) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Text, text
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Text, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from core.kernel import addresses, events
 from core.kernel.db import Base, Edited, Record
-from core.kernel.errors import NotFound
+from core.kernel.envelopes import Trust
+from core.kernel.errors import Conflict, NotFound, Rejected
 
 
 class Company(Base, Record, Edited):
@@ -101,3 +104,246 @@ async def get(session: AsyncSession, contact_id: int) -> Contact:
 def folded(*parts: str | None) -> str:
     """Return the text that search compares: lower case, ё as е, one space between words."""
     return " ".join(" ".join(p for p in parts if p).casefold().replace("ё", "е").split())
+
+
+async def add(
+    session: AsyncSession,
+    *,
+    at: datetime,
+    name: str = "",
+    owner_id: int | None = None,
+    team_id: int | None = None,
+    company_id: int | None = None,
+    language: str | None = None,
+    tags: Iterable[str] = (),
+    custom: Mapping[str, Any] | None = None,
+    identities: Iterable[tuple[str, str]] = (),
+    country: str = "",
+    actor_id: int | None = None,
+) -> Contact:
+    """Enter a contact by hand. `identities` are pairs of scheme and spelling, read as in `add_identity`.
+
+    Raises:
+        Rejected: there is neither a name nor an address, or an address cannot be read.
+        Conflict: an address belongs to another contact.
+    """
+    given = list(identities)
+    if not name.strip() and not given:
+        raise Rejected("A name or an address is needed", field="name")
+    contact = Contact(
+        name=name.strip(),
+        owner_id=owner_id,
+        team_id=team_id,
+        company_id=company_id,
+        language=language,
+        tags=_tidy(tags),
+        custom=dict(custom or {}),
+        first_source="manual",
+        created_at=at,
+    )
+    session.add(contact)
+    await session.flush()  # the addresses need the id
+    await events.record(session, "contact.created", at, contact_id=contact.id, user_id=owner_id, actor_id=actor_id)
+    for scheme, raw in given:
+        await _attach(session, contact, scheme, raw, country=country, at=at)
+    await refresh_search(session, contact)
+    return contact
+
+
+async def change(
+    session: AsyncSession, contact: Contact, *, at: datetime, actor_id: int | None, **values: Any
+) -> None:
+    """Change what is known of a contact: name, company_id, company_name, language, tags, custom.
+
+    Raises:
+        Rejected: neither a name nor an address would be left.
+    """
+    if "tags" in values:
+        values["tags"] = _tidy(values["tags"])
+    if "name" in values:
+        values["name"] = values["name"].strip()
+    changed = {key: value for key, value in values.items() if getattr(contact, key) != value}
+    if not changed:
+        return
+    if changed.get("name") == "" and not await identities_of(session, [contact.id]):
+        raise Rejected("A contact without an address needs a name", field="name")
+    for key, value in changed.items():
+        setattr(contact, key, value)
+    contact.version += 1
+    await refresh_search(session, contact)
+    await events.record(
+        session,
+        "contact.changed",
+        at,
+        contact_id=contact.id,
+        user_id=contact.owner_id,
+        actor_id=actor_id,
+        details={"fields": sorted(changed)},
+    )
+
+
+async def assign(
+    session: AsyncSession, contact: Contact, *, to: int | None, at: datetime, actor_id: int | None
+) -> None:
+    """Give a contact to somebody, or to nobody."""
+    if contact.owner_id == to:
+        return
+    before, contact.owner_id = contact.owner_id, to
+    contact.version += 1
+    await events.record(
+        session,
+        "contact.assigned",
+        at,
+        contact_id=contact.id,
+        user_id=to,
+        actor_id=actor_id,
+        details={"from": before},
+    )
+
+
+async def identities_of(session: AsyncSession, contact_ids: Iterable[int]) -> list[ContactIdentity]:
+    """Return the addresses of several contacts at once, oldest first."""
+    wanted = list(contact_ids)
+    if not wanted:
+        return []
+    return list(
+        await session.scalars(
+            select(ContactIdentity).where(ContactIdentity.contact_id.in_(wanted)).order_by(ContactIdentity.id)
+        )
+    )
+
+
+async def add_identity(
+    session: AsyncSession,
+    contact: Contact,
+    *,
+    scheme: str,
+    raw: str,
+    at: datetime,
+    country: str = "",
+    actor_id: int | None = None,
+) -> ContactIdentity:
+    """Note another address of a contact, as a colleague typed it. Addresses of messengers come with their messages.
+
+    `country` is the ISO code that phone numbers without a country are taken to be from.
+
+    Raises:
+        Rejected: it is no phone number or e-mail address.
+        Conflict: it belongs to another contact.
+    """
+    identity = await _attach(session, contact, scheme, raw, country=country, at=at)
+    contact.version += 1
+    await refresh_search(session, contact)
+    await events.record(
+        session,
+        "contact.identity_added",
+        at,
+        contact_id=contact.id,
+        actor_id=actor_id,
+        details={"scheme": identity.scheme, "value": identity.value},
+    )
+    return identity
+
+
+async def remove_identity(
+    session: AsyncSession, contact: Contact, identity: ContactIdentity, *, at: datetime, actor_id: int | None
+) -> None:
+    """Forget an address of a contact; whoever writes from it next is somebody new.
+
+    Raises:
+        Rejected: nothing would be left to know the contact by.
+    """
+    others = [each for each in await identities_of(session, [contact.id]) if each.id != identity.id]
+    if not others and not contact.name:
+        raise Rejected("It is all that is known of this contact. Give the contact a name or another address first")
+    await session.delete(identity)
+    contact.version += 1
+    await refresh_search(session, contact)
+    await events.record(
+        session,
+        "contact.identity_removed",
+        at,
+        contact_id=contact.id,
+        actor_id=actor_id,
+        details={"scheme": identity.scheme, "value": identity.value},
+    )
+
+
+async def refresh_search(session: AsyncSession, contact: Contact) -> None:
+    """Make the text that search looks in anew: name, company and addresses."""
+    await session.flush()
+    company = None if contact.company_id is None else await session.get(Company, contact.company_id)
+    values = [identity.value for identity in await identities_of(session, [contact.id])]
+    contact.search = folded(contact.name, contact.company_name, company.name if company else None, *values)
+
+
+async def _attach(
+    session: AsyncSession, contact: Contact, scheme: str, raw: str, *, country: str, at: datetime
+) -> ContactIdentity:
+    if scheme == addresses.PHONE:
+        value = addresses.phone(raw, country)
+    elif scheme == addresses.EMAIL:
+        value = addresses.email(raw)
+    else:
+        raise Rejected("By hand a phone or an e-mail address can be added (scheme phone or email)", field="scheme")
+    if value is None:
+        what = "phone number" if scheme == addresses.PHONE else "e-mail address"
+        raise Rejected(f"{raw[:100]!r} cannot be read as a {what}", field="value")
+    taken = await session.scalar(
+        select(ContactIdentity.id).where(ContactIdentity.scheme == scheme, ContactIdentity.value == value)
+    )
+    if taken is not None:
+        raise Conflict(f"The address {value} belongs to a contact already")
+    identity = ContactIdentity(
+        contact_id=contact.id, scheme=scheme, value=value, raw=raw, trust=Trust.TYPED, connection_id=None, created_at=at
+    )
+    session.add(identity)
+    await session.flush()
+    return identity
+
+
+def _tidy(tags: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+
+
+async def add_company(
+    session: AsyncSession,
+    *,
+    name: str,
+    at: datetime,
+    owner_id: int | None = None,
+    team_id: int | None = None,
+    custom: Mapping[str, Any] | None = None,
+) -> Company:
+    """Enter an organisation.
+
+    Raises:
+        Rejected: the name is empty.
+    """
+    if not name.strip():
+        raise Rejected("A name is needed", field="name")
+    company = Company(name=name.strip(), owner_id=owner_id, team_id=team_id, custom=dict(custom or {}), created_at=at)
+    session.add(company)
+    await session.flush()
+    return company
+
+
+async def change_company(session: AsyncSession, company: Company, **values: Any) -> None:
+    """Change what is known of an organisation: name, owner_id, custom. Its contacts are found by the new name at once.
+
+    Raises:
+        Rejected: the name would be empty.
+    """
+    if "name" in values:
+        values["name"] = values["name"].strip()
+        if not values["name"]:
+            raise Rejected("A name is needed", field="name")
+    changed = {key: value for key, value in values.items() if getattr(company, key) != value}
+    if not changed:
+        return
+    for key, value in changed.items():
+        setattr(company, key, value)
+    company.version += 1
+    if "name" in changed:
+        for contact in await session.scalars(select(Contact).where(Contact.company_id == company.id)):
+            await refresh_search(session, contact)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -81,6 +81,93 @@ async def open_of(session: AsyncSession, contact_id: int) -> Sequence[Deal]:
         await session.scalars(
             select(Deal).where(Deal.contact_id == contact_id, Deal.outcome == Outcome.OPEN).order_by(Deal.id.desc())
         )
+    )
+
+
+async def add(
+    session: AsyncSession,
+    *,
+    title: str,
+    contact_id: int,
+    stage: Stage,
+    currency: str,
+    at: datetime,
+    amount: int | None = None,
+    company_id: int | None = None,
+    lead_id: int | None = None,
+    owner_id: int | None = None,
+    team_id: int | None = None,
+    source: str | None = None,
+    custom: Mapping[str, Any] | None = None,
+    actor_id: int | None = None,
+) -> Deal:
+    """Open a deal in a stage. The stage's entry rules are the caller's to run (core.work.stage_tasks.enter).
+
+    Raises:
+        Rejected: there is no title, or the stage is one of closed deals.
+    """
+    if not title.strip():
+        raise Rejected("A title is needed", field="title")
+    if stage.category != Category.OPEN:
+        raise Rejected("A deal begins in an open stage; win or lose it afterwards", field="stage_id")
+    deal = Deal(
+        title=title.strip(),
+        contact_id=contact_id,
+        company_id=company_id,
+        lead_id=lead_id,
+        pipeline_id=stage.pipeline_id,
+        stage_id=stage.id,
+        amount=amount,
+        currency=currency,
+        owner_id=owner_id,
+        team_id=team_id,
+        source=source,
+        custom=dict(custom or {}),
+        stage_entered_at=at,
+        created_at=at,
+    )
+    session.add(deal)
+    await session.flush()
+    await events.record(
+        session,
+        "deal.created",
+        at,
+        contact_id=contact_id,
+        deal_id=deal.id,
+        lead_id=lead_id,
+        user_id=owner_id,
+        actor_id=actor_id,
+        details={"stage_id": stage.id},
+    )
+    return deal
+
+
+async def change(session: AsyncSession, deal: Deal, *, at: datetime, actor_id: int | None, **values: Any) -> None:
+    """Change what is known of a deal: title, amount, currency, company_id, custom.
+
+    Raises:
+        Rejected: the title would be empty.
+    """
+    if "title" in values:
+        values["title"] = values["title"].strip()
+        if not values["title"]:
+            raise Rejected("A title is needed", field="title")
+    changed = {key: value for key, value in values.items() if getattr(deal, key) != value}
+    if not changed:
+        return
+    for key, value in changed.items():
+        setattr(deal, key, value)
+    deal.version += 1
+    await events.record(
+        session,
+        "deal.changed",
+        at,
+        deal_id=deal.id,
+        contact_id=deal.contact_id,
+        lead_id=deal.lead_id,
+        actor_id=actor_id,
+        user_id=deal.owner_id,
+        details={"fields": sorted(changed)},
     )
 
 

@@ -97,6 +97,26 @@ async def disqualify(
     )
 
 
+async def start_work(session: AsyncSession, lead_id: int, *, at: datetime, actor_id: int | None) -> bool:
+    """Note that somebody has begun to work on a new lead. Returns False, and changes nothing, if it is not new."""
+    lead = await session.get(Lead, lead_id, with_for_update=True)
+    if lead is None or lead.status != LeadStatus.NEW:
+        return False
+    lead.status = LeadStatus.WORKING
+    lead.version += 1
+    await events.record(
+        session,
+        "lead.working",
+        at,
+        lead_id=lead.id,
+        contact_id=lead.contact_id,
+        deal_id=lead.deal_id,
+        actor_id=actor_id,
+        user_id=lead.owner_id,
+    )
+    return True
+
+
 async def convert(session: AsyncSession, lead: Lead, *, at: datetime, deal_id: int, actor_id: int | None) -> None:
     """Note that a lead became a deal somebody works on.
 

@@ -127,10 +127,44 @@ async def get(session: AsyncSession, user_id: int) -> User:
     return user
 
 
+async def for_work(session: AsyncSession, user_id: int, *, field: str) -> User:
+    """Return somebody who is about to be given work.
+
+    Raises:
+        Rejected: there is nobody with this id, or they do not work here any more; `field` is where it was asked for.
+    """
+    user = await session.get(User, user_id)
+    if user is None:
+        raise Rejected("There is nobody with this id", field=field)
+    if not user.is_active:
+        raise Rejected(f"{user.name} does not work here any more; choose somebody else", field=field)
+    return user
+
+
 async def by_email(session: AsyncSession, email: str) -> User | None:
     """Return who has this address, however its capitals are written; None if nobody does."""
     found: User | None = await session.scalar(select(User).where(User.email == (canonical_email(email) or "")))
     return found
+
+
+async def dismiss(session: AsyncSession, user: User, *, at: datetime, actor_id: int | None = None) -> None:
+    """Let somebody go: they cannot sign in, their tokens open nothing, they are given no work and told nothing.
+
+    What they own stays theirs until it is given to somebody else; their browsers are the caller's to sign out
+    (core.staff.sessions.end_all).
+
+    Raises:
+        Rejected: they are the last owner, without whom nobody could change the settings.
+    """
+    if not user.is_active:
+        return
+    if user.role == Role.OWNER:
+        others = select(func.count()).where(User.role == Role.OWNER, User.is_active.is_(True), User.id != user.id)
+        if not await session.scalar(others):
+            raise Rejected(f"{user.name} is the last owner: make somebody else an owner first")
+    user.is_active = False
+    user.version += 1
+    await events.record(session, "user.dismissed", at, user_id=user.id, actor_id=actor_id)
 
 
 async def names(session: AsyncSession, ids: Iterable[int | None]) -> dict[int, str]:

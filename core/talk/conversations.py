@@ -6,10 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, Text, text
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, Text, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from core.kernel import events
 from core.kernel.db import Base, Edited, Record
+from core.kernel.errors import Rejected
 
 
 class ConversationStatus(StrEnum):
@@ -95,3 +98,107 @@ class Message(Base):
     status: Mapped[str] = mapped_column(Text, default="delivered", server_default="delivered")
     occurred_at: Mapped[datetime]
     created_at: Mapped[datetime]
+
+
+async def note(
+    session: AsyncSession, conversation: Conversation, *, text: str, at: datetime, author_id: int
+) -> Message:
+    """Write down something for colleagues only. Nobody outside ever sees it.
+
+    Raises:
+        Rejected: there is no text.
+    """
+    if not text.strip():
+        raise Rejected("Say something", field="text")
+    episode_id = await session.scalar(
+        select(Episode.id).where(Episode.conversation_id == conversation.id, Episode.resolved_at.is_(None))
+    )
+    written = Message(
+        conversation_id=conversation.id,
+        contact_id=conversation.contact_id,
+        connection_id=conversation.connection_id,
+        episode_id=episode_id,
+        direction=Direction.OUTBOUND,
+        private=True,
+        author_id=author_id,
+        text=text.strip(),
+        status="delivered",
+        occurred_at=at,
+        created_at=at,
+    )
+    session.add(written)
+    await session.flush()
+    await events.record(
+        session,
+        "conversation.noted",
+        at,
+        contact_id=conversation.contact_id,
+        conversation_id=conversation.id,
+        message_id=written.id,
+        actor_id=author_id,
+        user_id=conversation.assignee_id,
+        details={"text": " ".join(written.text.split())[:160]},
+    )
+    return written
+
+
+async def assign(
+    session: AsyncSession, conversation: Conversation, *, to: int | None, at: datetime, actor_id: int | None
+) -> None:
+    """Give a conversation to somebody, or to nobody."""
+    if conversation.assignee_id == to:
+        return
+    before, conversation.assignee_id = conversation.assignee_id, to
+    conversation.version += 1
+    await _tell(session, "conversation.assigned", conversation, at=at, actor_id=actor_id, details={"from": before})
+
+
+async def resolve(session: AsyncSession, conversation: Conversation, *, at: datetime, actor_id: int | None) -> bool:
+    """End the episode: all is said for now, and nobody waits. The next message begins another one.
+
+    Returns False, and changes nothing, if it is resolved already.
+    """
+    if conversation.status == ConversationStatus.RESOLVED:
+        return False
+    conversation.status, conversation.waiting_since, conversation.unread = ConversationStatus.RESOLVED, None, 0
+    conversation.version += 1
+    await session.execute(
+        update(Episode)
+        .where(Episode.conversation_id == conversation.id, Episode.resolved_at.is_(None))
+        .values(resolved_at=at)
+    )
+    await _tell(session, "conversation.resolved", conversation, at=at, actor_id=actor_id)
+    return True
+
+
+async def reopen(session: AsyncSession, conversation: Conversation, *, at: datetime, actor_id: int | None) -> bool:
+    """Take a resolved conversation up again. Returns False, and changes nothing, if it is open."""
+    if conversation.status == ConversationStatus.OPEN:
+        return False
+    if conversation.status == ConversationStatus.RESOLVED:
+        session.add(Episode(conversation_id=conversation.id, opened_at=at))
+    conversation.status = ConversationStatus.OPEN
+    conversation.version += 1
+    await _tell(session, "conversation.reopened", conversation, at=at, actor_id=actor_id)
+    return True
+
+
+async def _tell(
+    session: AsyncSession,
+    kind: str,
+    conversation: Conversation,
+    *,
+    at: datetime,
+    actor_id: int | None,
+    details: dict[str, Any] | None = None,
+) -> None:
+    await events.record(
+        session,
+        kind,
+        at,
+        contact_id=conversation.contact_id,
+        conversation_id=conversation.id,
+        actor_id=actor_id,
+        user_id=conversation.assignee_id,
+        details=details,
+    )

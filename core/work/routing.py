@@ -5,14 +5,16 @@ While a router is open the teams are locked, so that two workers never give the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.kernel import events
+from core.connections import Connection
+from core.kernel import addresses, events
+from core.people.contacts import Contact, ContactIdentity
 from core.sales.deals import Deal, Outcome
 from core.sales.leads import OPEN_STATUSES as OPEN_LEADS
 from core.sales.leads import Lead
@@ -153,40 +155,84 @@ def _seated(candidate: Candidate, turn: int) -> Candidate:
 async def offer_waiting(session: AsyncSession, *, at: datetime, limit: int = 100) -> int:
     """Give the leads that nobody was there for to whoever is there now, oldest first; return how many were given.
 
-    Their deadline has been running all the while. Their deal, open tasks, conversation and contact go with them.
+    Their deadline has been running all the while. Their deal, open tasks, conversation and contact go with them. Leads
+    for whom there is still nobody do not stand in the way of those behind them.
     """
-    waiting = list(
-        await session.scalars(
-            select(Lead)
-            .where(Lead.owner_id.is_(None), Lead.status.in_(OPEN_LEADS))
-            .order_by(Lead.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
+    router: OpenRouter | None = None
+    given = last = 0
+    while given < limit:
+        waiting = list(
+            await session.scalars(
+                select(Lead)
+                .where(Lead.owner_id.is_(None), Lead.status.in_(OPEN_LEADS), Lead.id > last)
+                .order_by(Lead.id)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
         )
-    )
-    if not waiting:
-        return 0
-    router = await open_router(session, at=at)
-    given = 0
-    for lead in waiting:
-        decision = router.choose(
-            Request(
-                connection_id=lead.connection_id or 0,
-                kind="",
-                source=lead.source,
-                fields=lead.fields,
-                at=at,
-                in_hours=router.in_hours,
-                team_id=lead.team_id,
-            ),
-            contact_owner_id=None,
-        )
-        if decision.user_id is None:
-            continue
-        given += 1
-        await take(session, lead, user_id=decision.user_id, at=at, actor_id=None, explanation=decision.explanation)
-    await router.close(session)
+        if not waiting:
+            break
+        router = router or await open_router(session, at=at)
+        requests = await _asked_again(session, waiting, router, at)
+        for lead in waiting:
+            last = lead.id
+            request, contact_owner_id = requests[lead.id]
+            decision = router.choose(request, contact_owner_id=contact_owner_id)
+            if decision.user_id is not None:
+                given += 1
+                await take(
+                    session, lead, user_id=decision.user_id, at=at, actor_id=None, explanation=decision.explanation
+                )
+    if router is not None:
+        await router.close(session)
     return given
+
+
+async def _asked_again(
+    session: AsyncSession, leads: Sequence[Lead], router: OpenRouter, at: datetime
+) -> dict[int, tuple[Request, int | None]]:
+    """Return the request that each lead came from, as routing was asked then, and who owns its contact by now."""
+    contact_ids = {lead.contact_id for lead in leads}
+    channels = {
+        row.id: row
+        for row in await session.execute(
+            select(Connection.id, Connection.kind, Connection.team_id, Connection.owner_id).where(
+                Connection.id.in_({lead.connection_id for lead in leads})
+            )
+        )
+    }
+    contacts = {
+        row.id: row
+        for row in await session.execute(
+            select(Contact.id, Contact.language, Contact.owner_id).where(Contact.id.in_(contact_ids))
+        )
+    }
+    phones: dict[int, str] = {}
+    for row in await session.execute(
+        select(ContactIdentity.contact_id, ContactIdentity.value)
+        .where(ContactIdentity.contact_id.in_(contact_ids), ContactIdentity.scheme == addresses.PHONE)
+        .order_by(ContactIdentity.id)
+    ):
+        phones.setdefault(row.contact_id, row.value)
+    asked: dict[int, tuple[Request, int | None]] = {}
+    for lead in leads:
+        channel, contact = channels.get(lead.connection_id), contacts.get(lead.contact_id)
+        phone = phones.get(lead.contact_id, "")
+        request = Request(
+            connection_id=lead.connection_id or 0,
+            kind=channel.kind if channel is not None else "",
+            source=lead.source,
+            language=(contact.language or "") if contact is not None else "",
+            country=(addresses.country(phone) or "") if phone and router.needs_country else "",
+            phone=phone,
+            fields=lead.fields,
+            at=at,
+            in_hours=router.in_hours,
+            user_id=channel.owner_id if channel is not None else None,
+            team_id=lead.team_id or (channel.team_id if channel is not None else None),
+        )
+        asked[lead.id] = (request, contact.owner_id if contact is not None else None)
+    return asked
 
 
 async def take(

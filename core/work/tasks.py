@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, Text, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.kernel import events
 from core.kernel.db import Base, Edited, Record
 from core.kernel.errors import NotFound, Rejected
+from core.sales import leads
 
 
 class TaskStatus(StrEnum):
@@ -189,6 +191,8 @@ async def complete(
 ) -> bool:
     """Note that a task is done, by somebody's word or by proof. Its steps will not happen any more.
 
+    A lead that was new is being worked on from then on.
+
     Returns False, and changes nothing, if it is done already.
 
     Raises:
@@ -210,6 +214,8 @@ async def complete(
         details={"title": task.title, "proof": proof},
         **_subjects(task),
     )
+    if task.lead_id is not None:
+        await leads.start_work(session, task.lead_id, at=at, actor_id=actor_id)
     return True
 
 
@@ -262,6 +268,35 @@ async def postpone(session: AsyncSession, task: Task, *, to: datetime, at: datet
         actor_id=actor_id,
         user_id=task.assignee_id,
         details={"from": before, "to": to},
+        **_subjects(task),
+    )
+
+
+async def change(session: AsyncSession, task: Task, *, at: datetime, actor_id: int | None, **values: Any) -> None:
+    """Change how a task is described: title, kind, priority, note, status between todo and in_progress.
+
+    Raises:
+        Rejected: the title would be empty, or the task is over and its status would change.
+    """
+    if "title" in values:
+        values["title"] = values["title"].strip()
+        if not values["title"]:
+            raise Rejected("A title is needed", field="title")
+    changed = {key: value for key, value in values.items() if getattr(task, key) != value}
+    if "status" in changed and task.status not in OPEN_STATUSES:
+        raise Rejected(f"The task is already {task.status}", field="status")
+    if not changed:
+        return
+    for key, value in changed.items():
+        setattr(task, key, value)
+    task.version += 1
+    await events.record(
+        session,
+        "task.changed",
+        at,
+        actor_id=actor_id,
+        user_id=task.assignee_id,
+        details={"title": task.title, "fields": sorted(changed)},
         **_subjects(task),
     )
 

@@ -21,6 +21,7 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.kernel.errors import Rejected
+from core.staff.access import Rights
 from hub.api.problems import Problem
 
 CSRF_HEADER = "X-CSRF-Token"
@@ -35,6 +36,7 @@ class Actor:
     """On whose behalf a request is made.
 
     user        the user's record
+    rights      which records they see and what they may do with them
     caller      names the token or session, for rate limits and idempotency keys, such as `token:17`
     scopes      what the token allows; empty: all that the user may do
     csrf_token  what a browser session must send in X-CSRF-Token to change anything; None for a token
@@ -44,6 +46,7 @@ class Actor:
     caller: str
     scopes: frozenset[str] = frozenset()
     csrf_token: str | None = None
+    rights: Rights | None = None
 
 
 class Authenticate(Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import hdrs, web
@@ -22,7 +23,7 @@ from core.kernel.clock import Clock
 from hub.api import actors, documentation, idempotency, transport, versions
 from hub.api.actors import Authenticate
 from hub.api.decoding import BodyReader, QueryReader
-from hub.api.endpoints import Call, Endpoint
+from hub.api.endpoints import Call, Download, Endpoint
 from hub.api.openapi import describe
 from hub.api.problems import Problem, is_clash
 from hub.api.throttling import Throttle
@@ -153,6 +154,8 @@ class _Route:
         await call.session.flush()  # what the database refuses must be known before the answer is made
         if call.if_match not in (None, "*") and not call.compared:
             raise Problem(412, "stale", "This address has no versions to compare If-Match with; nothing was changed.")
+        if isinstance(value, Download):
+            return _file(value)
         headers: dict[str, str] = {}
         body = b"" if value is None else encode(value)
         if isinstance(version := getattr(value, "version", None), int):
@@ -186,6 +189,15 @@ class _Route:
             body=None if self._endpoint.secret else answer.body,
         )
         return answer
+
+
+def _file(file: Download) -> Answer:
+    """Answer with a file from outside: to be saved, not shown, whatever it claims to be (RFC 6266, RFC 8187)."""
+    headers = {
+        hdrs.CONTENT_DISPOSITION: f"attachment; filename*=UTF-8''{quote(file.name or 'file', safe='')}",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return Answer(200, headers, file.content, "application/octet-stream")
 
 
 def _shape_of(path: str) -> str:

@@ -16,11 +16,12 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, get_type_hints
+from typing import Any, NamedTuple, Protocol, get_type_hints
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.staff.access import Rights
 from hub.api.actors import SAFE_METHODS, Actor
 from hub.api.paging import Listing
 from hub.api.problems import Problem
@@ -35,6 +36,13 @@ class Versioned(Protocol):
     """A record that people edit."""
 
     version: Any
+
+
+class Download(NamedTuple):
+    """A file as an answer: never shown in place, and without any rights if somebody manages to show it after all."""
+
+    name: str
+    content: bytes
 
 
 @dataclass(slots=True)
@@ -53,6 +61,17 @@ class Call:
     client: str
     if_match: str | None = None
     compared: bool = False
+
+    @property
+    def rights(self) -> Rights:
+        """What the caller may see and do. Every select goes through `core.staff.access` with these."""
+        assert self.actor.rights is not None
+        return self.actor.rights
+
+    @property
+    def user_id(self) -> int:
+        """Who calls."""
+        return self.rights.user_id
 
     def expects(self, record: Versioned) -> None:
         """Refuse to change a record that is no longer the version the caller has seen. Without If-Match: go on.

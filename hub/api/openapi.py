@@ -8,12 +8,15 @@ from typing import Any, Final
 
 import msgspec
 
-from hub.api.endpoints import Endpoint
+from hub.api.endpoints import Download, Endpoint
 from hub.api.idempotency import HEADER, MAX_LENGTH
 from hub.api.problems import MEDIA_TYPE, ProblemDocument
 from hub.api.wire import ID_PATTERN, encode, schema_hook
 
 Schema = dict[str, Any]
+
+COOKIE: Final = "switchyard_session"
+"""The cookie of a browser session; the same as `hub.auth.COOKIE`, which is not imported for its weight."""
 
 _REF: Final = "#/components/schemas/"
 
@@ -118,7 +121,7 @@ def describe(endpoints: Sequence[Endpoint], *, server: str, version: str) -> Sch
             "responses": {f"Problem{status}": _refusal(status) for status in _REFUSALS},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API token, `swy_…`."},
-                "session": {"type": "apiKey", "in": "cookie", "name": "session", "description": "A browser session."},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A browser session."},
             },
         },
     }
@@ -128,7 +131,7 @@ def _kinds(endpoints: Sequence[Endpoint]) -> Iterator[Any]:
     yield ProblemDocument
     for endpoint in endpoints:
         shape = endpoint.shape
-        yield from (kind for kind in (shape.body, shape.query, shape.answer) if kind is not None)
+        yield from (kind for kind in (shape.body, shape.query, shape.answer) if kind not in (None, Download))
 
 
 def _operation(endpoint: Endpoint, by_kind: dict[Any, Schema], query: Schema) -> Schema:
@@ -169,7 +172,9 @@ def _parameters(endpoint: Endpoint, query: Schema) -> Iterator[Schema]:
 
 def _responses(endpoint: Endpoint, by_kind: dict[Any, Schema]) -> dict[str, Schema]:
     done: Schema = {"description": HTTPStatus(endpoint.status).phrase}
-    if endpoint.shape.answer is not None:
+    if endpoint.shape.answer is Download:
+        done["content"] = {"application/octet-stream": {}}
+    elif endpoint.shape.answer is not None:
         done["content"] = {"application/json": {"schema": by_kind[endpoint.shape.answer]}}
     if endpoint.is_versioned:
         done["headers"] = {"ETag": {"$ref": "#/components/headers/ETag"}}

@@ -29,6 +29,7 @@ class Answer(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+    content_type: str = "application/json"
 
 
 @web.middleware
@@ -122,4 +123,4 @@ def respond(request: web.Request, answer: Answer) -> web.Response:
             return web.Response(status=304, headers=headers)
     if not answer.body:
         return web.Response(status=answer.status, headers=headers)
-    return web.Response(status=answer.status, headers=headers, body=answer.body, content_type="application/json")
+    return web.Response(status=answer.status, headers=headers, body=answer.body, content_type=answer.content_type)

@@ -41,6 +41,14 @@ Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", examples=["EUR"])]
 """An ISO 4217 code."""
 
 
+Custom = Annotated[dict[str, Any], Meta(max_length=200, description="Fields of the company's own, by name.")]
+
+Language = Annotated[str, Meta(pattern="^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=35, examples=["en"])]
+"""A BCP 47 tag."""
+
+Tags = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=60)], ...], Meta(max_length=100)]
+
+
 class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The base of request bodies. A member we do not know is refused: a misspelt one must not be dropped silently."""
 

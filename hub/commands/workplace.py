@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from core.kernel.clock import SystemClock
-from hub import schema, serve
+from core.kernel.errors import Conflict
+from core.kernel.jobs import WORKER_LOCKS
+from hub import logs, schema, serve
 from hub.database import Database, open_database
 from hub.settings import Settings
 
@@ -65,9 +71,28 @@ async def workplace(settings: Settings) -> AsyncIterator[Database]:
 @asynccontextmanager
 async def opened_url(settings: Settings) -> AsyncIterator[str]:
     """Have the database of the settings running and migrated, and yield its address."""
+    logs.configure(settings.log_format, level=logging.WARNING)
     schema.load()
     if settings.database_url is None and not settings.state_dir.exists():
         say(f"There is no database yet: making one in {settings.state_dir} (SWITCHYARD_STATE_DIR names another place)")
     async with serve.database_for(settings, say) as url:
         await serve.migrated(url, say)
         yield url
+
+
+async def require_no_hub(session: AsyncSession) -> None:
+    """Check that no hub runs on the database: each holds an advisory lock by which others see that it lives.
+
+    Raises:
+        Conflict: one does.
+    """
+    running = await session.scalar(
+        text(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
+            "AND classid = CAST(:locks AS int)::oid "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ),
+        {"locks": WORKER_LOCKS},
+    )
+    if running:
+        raise Conflict("A hub is running on this database. Stop it, try again, and start it afterwards")
