@@ -288,36 +288,21 @@ class _Decision:
 
     def join(self, person: Person, talk: Talk, message_id: int, deal: OpenDeal) -> None:
         """Add a request to an open deal. If nobody has anything to do on it, somebody now has."""
-        self.tell_of_message(person, talk, message_id, owner_id=deal.owner_id, deal_id=deal.id, lead_id=deal.lead_id)
         first = self.house.first_stage(deal.pipeline_id)
-        if deal.has_task or first is None:
-            return
-        for rule in first.rules[:1]:
-            self.make_task(
-                rule, person, talk, deal.id, deal.lead_id, deal.owner_id, deal.team_id, title=_FURTHER_REQUEST
-            )
+        rules = first.rules[:1] if first is not None and not deal.has_task else ()
+        user_id = deal.owner_id
+        if user_id is not None and (rules or not self.router.works_here(user_id)):
+            user_id = self.router.choose(self.request(), contact_owner_id=user_id).user_id or user_id
+        self.tell_of_message(person, talk, message_id, owner_id=user_id, deal_id=deal.id, lead_id=deal.lead_id)
+        for rule in rules:
+            self.make_task(rule, person, talk, deal.id, deal.lead_id, user_id, deal.team_id, title=_FURTHER_REQUEST)
             deal.has_task = True
 
     def open_work(self, person: Person, talk: Talk, message_id: int) -> Result:
         """Choose who looks after it, open the lead and the deal, and give them the first stage's tasks."""
         event, source = self.event, self.source
         attribution = msgspec.to_builtins(event.attribution)
-        chosen = self.router.choose(
-            Request(
-                connection_id=source.id,
-                kind=source.kind,
-                source=self.source_name(),
-                language=event.language,
-                country=self.country(),
-                phone=self.phone(),
-                fields=event.fields,
-                at=self.now,
-                in_hours=self.router.in_hours,
-                user_id=source.owner_id,
-                team_id=source.team_id,
-            ),
-            contact_owner_id=person.owner_id,
-        )
+        chosen = self.router.choose(self.request(), contact_owner_id=person.owner_id)
         owner_id, team_id = chosen.user_id, chosen.team_id
         self.give(person, talk, owner_id, team_id)
         first = self.house.first_stage(source.pipeline_id) if source.make_deal else None
@@ -390,6 +375,22 @@ class _Decision:
             OpenDeal(deal_id, first.pipeline_id, owner_id, team_id, lead_id, bool(first.rules))
         )
         return Result(person.id, talk.id, message_id, lead_id, deal_id)
+
+    def request(self) -> Request:
+        """Return what routing may know of this event."""
+        return Request(
+            connection_id=self.source.id,
+            kind=self.source.kind,
+            source=self.source_name(),
+            language=self.event.language,
+            country=self.country(),
+            phone=self.phone(),
+            fields=self.event.fields,
+            at=self.now,
+            in_hours=self.router.in_hours,
+            user_id=self.source.owner_id,
+            team_id=self.source.team_id,
+        )
 
     def give(self, person: Person, talk: Talk, owner_id: int | None, team_id: int | None) -> None:
         """The first to look after a contact is their owner from then on; a later stand-in is not."""

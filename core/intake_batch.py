@@ -223,9 +223,10 @@ WHERE c.id = v.id
 
 _CONTINUE_TALKS = """
 UPDATE conversations c SET status = 'open', unread = c.unread + v.count, last_message_at = v.at,
-       last_message_text = v.said, waiting_since = coalesce(c.waiting_since, v.at),
+       last_message_text = v.said, waiting_since = coalesce(c.waiting_since, v.since),
        assignee_id = coalesce(c.assignee_id, v.assignee_id), version = c.version + 1
-FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::text[], $5::bigint[]) AS v(id, count, at, said, assignee_id)
+FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::text[], $5::bigint[], $6::timestamptz[])
+     AS v(id, count, at, said, assignee_id, since)
 WHERE c.id = v.id
 """
 
@@ -296,8 +297,10 @@ class Written:
         if self.continued:
             last: dict[int, Continued] = {}
             counts: dict[int, int] = {}
+            since: dict[int, datetime] = {}
             for item in self.continued:
                 last[item.conversation_id] = item
+                since.setdefault(item.conversation_id, item.at)
                 counts[item.conversation_id] = counts.get(item.conversation_id, 0) + 1
             await connection.exec_driver_sql(
                 _CONTINUE_TALKS,
@@ -307,6 +310,7 @@ class Written:
                     [item.at for item in last.values()],
                     [item.said for item in last.values()],
                     [item.assignee_id for item in last.values()],
+                    [since[i] for i in last],
                 ),
             )
         await events.write(session, self.lines)

@@ -34,6 +34,9 @@ BATCH = 400
 """Deliveries understood in one transaction. What a batch costs by itself (some 10 ms) is then 25 µs of each."""
 
 _TAKE_BREATH = 50
+_SMALL_BODY = 64 * 1024  # bytes
+_SMALL_BODIES = text("SELECT id, body FROM deliveries WHERE id = ANY(:ids) AND octet_length(body) <= :most")
+_BODY = text("SELECT body FROM deliveries WHERE id = :id")
 LEASE = timedelta(seconds=60)
 
 
@@ -55,34 +58,61 @@ class Exchange:
         self._clock = clock
         table = Delivery.__table__
         assert isinstance(table, Table)
-        self.queue = LaneQueue(
-            table, ("connection_id", "received_at", "request", "body"), lease=LEASE
-        )
+        self.queue = LaneQueue(table, ("connection_id", "received_at", "request"), lease=LEASE)
+        self._in_hand: set[int] = set()
 
     async def work(self, worker_id: int) -> int:
         """Claim a batch and work it off; return how many deliveries it had, 0 if nothing was due."""
-        async with self._database.transaction() as session:
-            rows = await self.queue.claim(session, worker_id=worker_id, now=self._clock.now(), limit=BATCH)
-        if not rows:
-            return 0
-        if any(self._switchboard.by_id(row.connection_id) is None for row in rows):
-            await self._switchboard.refresh()  # added a moment ago, on another node
-        read: list[_Read] = []
-        for number, row in enumerate(rows, 1):
-            read.append(self._read(row))
-            if number % _TAKE_BREATH == 0:
-                await asyncio.sleep(0)  # the door and the pages share this event loop
-        await self._settle(read)
+        rows = await self.claim(worker_id)
+        await self.settle(rows)
         return len(rows)
 
-    def _read(self, row: Any) -> _Read:
+    async def claim(self, worker_id: int) -> list[Any]:
+        """Take what is due, at most `BATCH` deliveries, for the length of a lease."""
+        async with self._database.transaction() as session:
+            rows = await self.queue.claim(
+                session, worker_id=worker_id, now=self._clock.now(), limit=BATCH, in_hand=self._in_hand
+            )
+        self._in_hand.update(row.id for row in rows)
+        return rows
+
+    async def settle(self, rows: Sequence[Any]) -> None:
+        """Read claimed deliveries and have intake understand them. Two batches may be settled side by side."""
+        if not rows:
+            return
+        try:
+            if any(self._switchboard.by_id(row.connection_id) is None for row in rows):
+                await self._switchboard.refresh()  # added a moment ago, on another node
+            await self._settle(await self._read_all(rows))
+        finally:
+            self._in_hand.difference_update(row.id for row in rows)
+
+    async def _read_all(self, rows: Sequence[Any]) -> list[_Read]:
+        """Have each delivery read by its channel. Large bodies are fetched one at a time, so that a batch fits in memory."""
+        async with self._database.reading() as session:
+            small = await session.execute(_SMALL_BODIES, {"ids": [row.id for row in rows], "most": _SMALL_BODY})
+            bodies = {row.id: row.body for row in small}
+        read: list[_Read] = []
+        for number, row in enumerate(rows, 1):
+            if row.id in bodies:
+                read.append(self._read(row, bodies[row.id]))
+            else:
+                async with self._database.reading() as session:
+                    body = await session.scalar(_BODY, {"id": row.id})
+                # Pure, and long enough to keep everybody else waiting.
+                read.append(await asyncio.to_thread(self._read, row, body or b""))
+            if number % _TAKE_BREATH == 0:
+                await asyncio.sleep(0)  # the door and the pages share this event loop
+        return read
+
+    def _read(self, row: Any, body: bytes) -> _Read:
         live = self._switchboard.by_id(row.connection_id)
         if live is None:
             return _Read(row, state=DeliveryState.DEAD, error="The channel was removed or cannot be used; replay after mending it")
         if live.receiver is None:
             return _Read(row, state=DeliveryState.DEAD, error=f"A channel of kind {live.kind} receives no requests")
         try:
-            found = live.receiver.parse(request_of(row.request, row.body), live.context(row.received_at))
+            found = live.receiver.parse(request_of(row.request, body), live.context(row.received_at))
         except Unsupported as error:
             return _Read(row, state=DeliveryState.IGNORED, error=str(error))
         except WebhookError as error:

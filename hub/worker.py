@@ -18,7 +18,7 @@ from core.kernel.jobs import Failure
 from core.work import escalation, routing
 from hub import mail, metrics, notices
 from hub.app import Hub
-from hub.exchange import Exchange
+from hub.exchange import BATCH, Exchange
 from hub.i18n import translator_for
 
 log = structlog.get_logger(__name__)
@@ -92,17 +92,33 @@ async def _forever(
 
 
 async def _deliveries(hub: Hub) -> None:
-    """Work off deliveries, but let requests at the door become durable first: for at most half a second a round."""
+    """Work off deliveries, but let requests at the door become durable first: for at most half a second a round.
+
+    While there is much to do, the next batch is claimed and read while PostgreSQL writes the one before.
+    """
     exchange = Exchange(hub.database, hub.switchboard, hub.clock)
+    under_way: set[asyncio.Task[None]] = set()
 
     async def work() -> int:
         for _ in range(_STEPS_ASIDE):
             if hub.ingress.waiting < _BUSY_DOOR:
                 break
             await asyncio.sleep(_STEP_ASIDE)
-        return await exchange.work(hub.worker_id)
+        rows = await exchange.claim(hub.worker_id)
+        if len(rows) < BATCH and not under_way:
+            await exchange.settle(rows)
+        elif rows:
+            task = asyncio.create_task(exchange.settle(rows))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+            if len(under_way) > 1:
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+        return len(rows)
 
-    await _forever("deliveries", work, hub.delivered, _IDLE)
+    try:
+        await _forever("deliveries", work, hub.delivered, _IDLE)
+    finally:
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 async def recover(hub: Hub) -> int:

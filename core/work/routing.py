@@ -63,6 +63,10 @@ class OpenRouter:
             )
         return decision
 
+    def works_here(self, user_id: int) -> bool:
+        """Whether somebody has not left."""
+        return (person := self._people.get(user_id)) is not None and person.is_active
+
     async def close(self, session: AsyncSession) -> None:
         """Keep the turns that were given away."""
         for team_id, turns in self._router.changed_turns().items():

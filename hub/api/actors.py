@@ -91,6 +91,22 @@ def check(actor: Actor, request: web.Request, *, resource: str, write: bool, adm
         )
 
 
+def includes(having: frozenset[str], wanted: frozenset[str]) -> bool:
+    """Tell whether all that these scopes allow is allowed by those somebody has. No scopes at all are all of them."""
+    if not having or having & _EVERYTHING:
+        return True
+    if not wanted:
+        return False
+    return all(scope in having or _is_within(scope, having) for scope in wanted)
+
+
+def _is_within(scope: str, having: frozenset[str]) -> bool:
+    if scope == "read":
+        return "write" in having
+    resource, _, right = scope.partition(":")
+    return right == "read" and f"{resource}:write" in having
+
+
 def read_scopes(scopes: Iterable[str], resources: Iterable[str]) -> frozenset[str]:
     """Check the scopes somebody wants to give a token.
 

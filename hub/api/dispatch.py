@@ -42,6 +42,7 @@ class Surroundings:
     transaction   opens a session in a transaction that is committed at the end, and undone by an exception
     hub           handed to the handlers as `call.hub`
     throttle      None: no limit of calls
+    client_of     the caller's network address, proxies taken into account
     assets_url    where the files of npm's swagger-ui-dist are served
     """
 
@@ -51,6 +52,7 @@ class Surroundings:
     hub: Any = None
     throttle: Throttle | None = None
     assets_url: str = "/static/vendor/swagger-ui-dist"
+    client_of: Callable[[web.Request], str] = lambda request: request.remote or ""
     version: str = "1"
 
 
@@ -58,8 +60,9 @@ def make_api(endpoints: Sequence[Endpoint], around: Surroundings) -> web.Applica
     """Make the application to be mounted at /api (`app.add_subapp("/api", …)`)."""
     app = web.Application(middlewares=[transport.answer_in_kind])
     items = {_shape_of(endpoint.path) for endpoint in endpoints if endpoint.method == "GET"}
+    resources = frozenset(endpoint.resource for endpoint in endpoints)
     for endpoint in endpoints:
-        route = _Route(endpoint, around, is_located=_shape_of(endpoint.path) + "/{}" in items)
+        route = _Route(endpoint, around, is_located=_shape_of(endpoint.path) + "/{}" in items, resources=resources)
         path = VERSION_PREFIX + endpoint.path
         app.router.add_route(endpoint.method, path, route.answer, expect_handler=transport.expect)
         if endpoint.method == "GET":
@@ -76,8 +79,9 @@ class _Nothing(msgspec.Struct):
 class _Route:
     """One endpoint with all that is prepared for it."""
 
-    def __init__(self, endpoint: Endpoint, around: Surroundings, *, is_located: bool) -> None:
+    def __init__(self, endpoint: Endpoint, around: Surroundings, *, is_located: bool, resources: frozenset[str]) -> None:
         self._endpoint = endpoint
+        self._resources = resources
         self._around = around
         self._is_located = is_located
         shape = endpoint.shape
@@ -119,7 +123,8 @@ class _Route:
             now=around.clock.now(),
             hub=around.hub,
             request_id=request[transport.REQUEST_ID],
-            client=request.remote or "",
+            client=around.client_of(request),
+            resources=self._resources,
             if_match=request.headers.get(hdrs.IF_MATCH) if endpoint.writes else None,
         )
         key = request.headers.get(idempotency.HEADER) if endpoint.method == "POST" else None

@@ -50,7 +50,8 @@ class Call:
     """One request, as its handler sees it.
 
     The session's transaction is opened before and committed after the handler; what the handler raises undoes it.
-    A handler may be run again from the start when its transaction clashed with another one.
+    A handler may be run again from the start when its transaction clashed with another one. `client` is the caller's
+    network address; `resources` are those of the whole API, which scopes may name.
     """
 
     session: AsyncSession
@@ -59,6 +60,7 @@ class Call:
     hub: Any
     request_id: str
     client: str
+    resources: frozenset[str] = frozenset()
     if_match: str | None = None
     compared: bool = False
 

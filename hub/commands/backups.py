@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 from core.kernel.errors import Conflict, HubError, Rejected
 from core.staff import audit, users
 from hub import revision
-from hub.commands.workplace import CLIENT, CLOCK, opened_url, require_no_hub, say
+from hub.commands.workplace import CLIENT, CLOCK, opened_url, require_no_hub, say, workplace
 from hub.database import open_database
 from hub.programs import find_programs
 from hub.serve import database_for
@@ -39,7 +39,7 @@ class NotBackedUp(HubError):
 
 async def backup(settings: Settings, options: argparse.Namespace) -> int:
     """Write the database to a file of which nobody ever sees half."""
-    target = Path(options.file).absolute()
+    target = _path(options.file)
     if target.exists() and not options.force:
         raise Conflict(f"{target} is there already. Nothing was written; --force replaces it")
     if not target.parent.is_dir():
@@ -63,7 +63,7 @@ async def backup(settings: Settings, options: argparse.Namespace) -> int:
 
 async def restore(settings: Settings, options: argparse.Namespace) -> int:
     """Put a backup into a database, all of it or nothing."""
-    source = Path(options.file).absolute()
+    source = _path(options.file)
     with source.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise Rejected(f"{source} is no backup made by `switchyard backup`. Nothing was changed")
@@ -87,13 +87,16 @@ async def restore(settings: Settings, options: argparse.Namespace) -> int:
                 f"--command={_EMPTY}",
                 f"--file={script}",
             )
-    async with opened_url(settings) as url:
-        async with open_database(url, pool_size=2) as database, database.transaction() as session:
-            count = await users.count(session)
-            audit.note(session, "database.restored", at=CLOCK.now(), client=CLIENT, details={"file": str(source)})
+    async with workplace(settings) as database, database.transaction() as session:
+        count = await users.count(session)
+        audit.note(session, "database.restored", at=CLOCK.now(), client=CLIENT, details={"file": str(source)})
     print(f"The database is as it was when {source.name} was written ({count} users)")
     say(f"Its secrets need the key of that time: {_key(settings)}. `switchyard doctor` tells whether it fits")
     return 0
+
+
+def _path(name: str) -> Path:
+    return Path(name).expanduser().absolute()
 
 
 def _key(settings: Settings) -> str:

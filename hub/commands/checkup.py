@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -191,7 +191,7 @@ async def mail(settings: Settings) -> Finding:
     return Finding("mail", Verdict.OK, f"{where} answers")
 
 
-def server(answer: Answer, base: str) -> Iterator[Finding]:
+def server(answer: Answer, base: str, now: datetime) -> Iterator[Finding]:
     """Whether the hub runs and says that it can do its work."""
     if answer.status is None:
         yield Finding(
@@ -216,7 +216,7 @@ def server(answer: Answer, base: str) -> Iterator[Finding]:
         return
     yield Finding("server", Verdict.OK, f"{base} is ready")
     if answer.date is not None:
-        yield skew("its clock", answer.date, datetime.now(UTC))
+        yield skew("its clock", answer.date, now)
 
 
 def skew(name: str, theirs: datetime, ours: datetime) -> Finding:

@@ -52,7 +52,8 @@ async def _server(session: AsyncSession, settings: Settings, now: Callable[[], d
     found = (
         await session.execute(
             text(
-                "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version, "
+                "SELECT current_setting('server_version_num')::int AS number, "
+                "current_setting('server_version') AS version, "
                 "current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes, "
                 "pg_encoding_to_char(encoding) AS encoding, clock_timestamp() AS at, "
                 "EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS has_trigrams, "

@@ -11,7 +11,7 @@ from hub.commands import checkup
 from hub.commands.checkup import Finding, Verdict
 from hub.commands.failures import explained, is_about_the_database
 from hub.commands.probing import asked
-from hub.commands.workplace import base_url, show
+from hub.commands.workplace import CLOCK, base_url, say, show
 from hub.settings import Settings
 
 _SIGNS = {Verdict.OK: "ok  ", Verdict.WARN: "warn", Verdict.FAIL: "FAIL"}
@@ -50,7 +50,7 @@ async def _all(settings: Settings, base: str) -> AsyncIterator[Finding]:
     yield checkup.catalogues()
     yield await checkup.mail(settings)
     answer = await asked(f"{base}/readyz")
-    for finding in checkup.server(answer, base):
+    for finding in checkup.server(answer, base, CLOCK.now()):
         yield finding
     try:
         async for finding in _database(settings):
@@ -67,7 +67,6 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
     from core.kernel.errors import HubError
     from hub import schema
     from hub.commands import checkup_database
-    from hub.commands.workplace import CLOCK, say
     from hub.database import open_database
     from hub.serve import database_for
 

@@ -39,7 +39,7 @@ LABELS: Final[dict[str, dict[str, str]]] = {
     },
     "priority": {"low": N_("Low"), "normal": N_("Normal"), "high": N_("High"), "urgent": N_("Urgent")},
     "role": {
-        "owner": N_("Owner"),
+        "owner": N_("Owner of the account"),
         "admin": N_("Administrator"),
         "head": N_("Head of sales"),
         "manager": N_("Manager"),

@@ -181,6 +181,11 @@
   document.addEventListener("htmx:after:swap", () => document.querySelector("[data-summary]:not(:focus)")?.focus());
   document.querySelector("[data-summary]")?.focus();
 
+  // what scrolls sideways shows where one is
+  for (const here of document.querySelectorAll(".settings-nav [aria-current], .path .here")) {
+    here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - 24;
+  }
+
   // keys ------------------------------------------------------------------------------------------------------------------
 
   let prefix = "";
