@@ -84,26 +84,24 @@ async def sign_in(hub: Hub, *, email: str, password: str, client: str, agent: st
         TooManyTries: somebody has guessed too often.
     """
     now = hub.clock.now()
-    async with hub.database.reading() as session:
-        wait = await sessions.wait_before_trying(session, email=email, client=client, at=now)
-        user = None if wait else await users.by_email(session, email)
-    if wait:
-        raise TooManyTries(wait)
-    usable = user is not None and user.is_active and user.password_hash is not None
-    stored = user.password_hash if user is not None and usable and user.password_hash else _NOBODY
-    async with _hashing:
+    async with _hashing:  # the look at earlier tries too, so that trying many at once gains nobody more of them
+        async with hub.database.reading() as session:
+            wait = await sessions.wait_before_trying(session, email=email, client=client, at=now)
+            user = None if wait else await users.by_email(session, email)
+        if wait:
+            raise TooManyTries(wait)
+        usable = user is not None and user.is_active and user.password_hash is not None
+        stored = user.password_hash if user is not None and usable and user.password_hash else _NOBODY
         matches = await asyncio.to_thread(_matches, stored, password[:1000])
-    async with hub.database.transaction() as session:
         if user is None or not usable or not matches:
-            await sessions.note_failure(session, email=email, client=client, at=now)
-            audit.note(session, "session.refused", at=now, client=client, details={"email": email[:200]})
-            refused = True
-        else:
-            refused = False
-            _, token = await sessions.start(session, user, at=now, client=client, agent=agent)
-            audit.note(session, "session.created", at=now, user_id=user.id, client=client)
-    if refused:
-        raise SignInRefused("The e-mail address or the password is wrong")
+            async with hub.database.transaction() as session:
+                await sessions.note_failure(session, email=email, client=client, at=now)
+                details = {"email": sessions.printable(email)[:200]}
+                audit.note(session, "session.refused", at=now, client=client, details=details)
+            raise SignInRefused("The e-mail address or the password is wrong")
+    async with hub.database.transaction() as session:
+        _, token = await sessions.start(session, user, at=now, client=client, agent=agent)
+        audit.note(session, "session.created", at=now, user_id=user.id, client=client)
     return token
 
 

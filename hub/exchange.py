@@ -52,8 +52,11 @@ class _Read(NamedTuple):
 class Exchange:
     """Works off the deliveries of all connections."""
 
-    def __init__(self, database: Database, switchboard: Switchboard, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, switchboard: Switchboard, clock: Clock, *, batch: int = BATCH
+    ) -> None:
         self._database = database
+        self._batch = batch
         self._switchboard = switchboard
         self._clock = clock
         table = Delivery.__table__
@@ -68,10 +71,10 @@ class Exchange:
         return len(rows)
 
     async def claim(self, worker_id: int) -> list[Any]:
-        """Take what is due, at most `BATCH` deliveries, for the length of a lease."""
+        """Take what is due, at most a batch of deliveries, for the length of a lease."""
         async with self._database.transaction() as session:
             rows = await self.queue.claim(
-                session, worker_id=worker_id, now=self._clock.now(), limit=BATCH, in_hand=self._in_hand
+                session, worker_id=worker_id, now=self._clock.now(), limit=self._batch, in_hand=self._in_hand
             )
         self._in_hand.update(row.id for row in rows)
         return rows

@@ -42,7 +42,10 @@ def configure(style: str, *, level: int = logging.INFO) -> None:
     last: Any = (
         structlog.processors.JSONRenderer()
         if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # A plain traceback: the rich one shows the local variables, and with them passwords and whole requests.
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     if style != "json":
         shared.remove(structlog.processors.format_exc_info)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from email.message import EmailMessage
-from email.utils import format_datetime, make_msgid
+from email.utils import format_datetime, parseaddr
 
 import aiosmtplib
 
@@ -59,7 +59,10 @@ async def send_notification(
             timeout=_TIMEOUT,
         )
     except aiosmtplib.SMTPRecipientsRefused as error:
-        raise Undeliverable(f"The mail server refuses {user.email}: {error}") from error
+        # With one recipient there is one reason; 4xx is greylisting or a full mailbox (RFC 5321 §4.2.1).
+        reason = error.recipients[0]
+        told = f"The mail server refuses {user.email}: {reason.code} {reason.message}"
+        raise (Temporary(told) if reason.code < 500 else Undeliverable(told)) from error
     except aiosmtplib.SMTPResponseException as error:
         if error.code >= 500 and not isinstance(error, aiosmtplib.SMTPAuthenticationError):
             raise Undeliverable(f"The mail server refuses the letter: {error.code} {error.message}") from error
@@ -86,7 +89,8 @@ def compose(
     letter["To"] = user.email
     letter["Subject"] = " ".join(words.headline.split())[:200]
     letter["Date"] = format_datetime(clock.now())
-    letter["Message-ID"] = make_msgid(f"notification-{notification.id}", domain=sender.rpartition("@")[2].rstrip("> "))
+    domain = parseaddr(sender)[1].rpartition("@")[2]
+    letter["Message-ID"] = f"<notification-{notification.id}.{notification.created_at:%Y%m%d%H%M%S}@{domain}>"
     letter["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's out-of-office shall answer
     lines = [words.headline]
     if contact is not None and contact.name and contact.name not in words.headline:

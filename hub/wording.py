@@ -39,7 +39,8 @@ def word(kind: str, details: Mapping[str, Any], subjects: Mapping[str, int | Non
     `details` are those of the event, with `name` (the contact's) and `assignee` (who should have acted) added where known.
     """
     name = str(details.get("name") or "") or translate("Somebody")
-    title = translate(str(details.get("title") or ""))
+    said = str(details.get("title") or "")
+    title = translate(said) if said else ""  # the translation of nothing is the catalogue's own header
     headline = translate(HEADLINES.get(kind, kind)) % {"name": name, "title": title}
     parts = [str(details.get("text") or "")]
     if kind.startswith("task.") and details.get("name"):

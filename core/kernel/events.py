@@ -175,7 +175,8 @@ async def take(
     one reads at a time; the others get an empty list.
     """
     held = await _hold(session, reader)
-    if held is None:
+    if held is None and await session.scalar(select(Cursor.reader).where(Cursor.reader == reader)) is None:
+        # Only then: on a row that another node has in hand, even ON CONFLICT DO NOTHING waits until that commits.
         await session.execute(
             text("INSERT INTO cursors (reader) VALUES (:reader) ON CONFLICT DO NOTHING"), {"reader": reader}
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Text, select, text
+from sqlalchemy import BigInteger, Boolean, ColumnElement, ForeignKey, Index, Text, and_, select, text, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -106,6 +106,20 @@ def folded(*parts: str | None) -> str:
     return " ".join(" ".join(p for p in parts if p).casefold().replace("ё", "е").split())
 
 
+def found_by(text: str, country: str) -> ColumnElement[bool]:
+    """Return the condition under which a contact is found by what somebody typed.
+
+    A phone number in any spelling, or a part of one, is looked for by its digits; anything else as words, each anywhere
+    in name, company and addresses. `country` is the ISO code that numbers without a country are taken to be from.
+    """
+    if number := addresses.phone(text, country):
+        return Contact.search.contains(number, autoescape=True)
+    digits = "".join(character for character in text if character.isdigit())
+    if len(digits) >= 3 and not any(character.isalpha() or character == "@" for character in text):
+        return Contact.search.contains(digits, autoescape=True)
+    return and_(true(), *(Contact.search.contains(word, autoescape=True) for word in folded(text).split()[:10]))
+
+
 async def add(
     session: AsyncSession,
     *,
@@ -114,6 +128,7 @@ async def add(
     owner_id: int | None = None,
     team_id: int | None = None,
     company_id: int | None = None,
+    company_name: str = "",
     language: str | None = None,
     tags: Iterable[str] = (),
     custom: Mapping[str, Any] | None = None,
@@ -135,6 +150,7 @@ async def add(
         owner_id=owner_id,
         team_id=team_id,
         company_id=company_id,
+        company_name=company_name.strip(),
         language=language,
         tags=_tidy(tags),
         custom=dict(custom or {}),

@@ -171,8 +171,12 @@ async def change(session: AsyncSession, deal: Deal, *, at: datetime, actor_id: i
     )
 
 
-async def move(session: AsyncSession, deal: Deal, stage: Stage, *, at: datetime, actor_id: int | None) -> bool:
+async def move(
+    session: AsyncSession, deal: Deal, stage: Stage, *, at: datetime, actor_id: int | None, reason: str = ""
+) -> bool:
     """Take a deal to another stage of its pipeline; a won or lost stage closes it, an open one reopens it.
+
+    `reason` says why it is lost.
 
     The stage's entry rules are the caller's to run (core.work.stage_tasks.enter), since tasks lie above deals.
     Returns False, and changes nothing, if the deal is there already.
@@ -190,7 +194,7 @@ async def move(session: AsyncSession, deal: Deal, stage: Stage, *, at: datetime,
     if stage.category == Category.OPEN:
         deal.outcome, deal.closed_at, deal.lost_reason = Outcome.OPEN, None, None
     else:
-        deal.outcome, deal.closed_at = Outcome(stage.category), at
+        deal.outcome, deal.closed_at, deal.lost_reason = Outcome(stage.category), at, reason or None
     common = {"deal_id": deal.id, "contact_id": deal.contact_id, "lead_id": deal.lead_id}
     await events.record(
         session,
@@ -203,7 +207,8 @@ async def move(session: AsyncSession, deal: Deal, stage: Stage, *, at: datetime,
     )
     if deal.outcome != was:
         kind = {"won": "deal.won", "lost": "deal.lost"}.get(deal.outcome, "deal.reopened")
-        await events.record(session, kind, at, actor_id=actor_id, user_id=deal.owner_id, **common)
+        details = {"reason": reason} if reason else {}
+        await events.record(session, kind, at, actor_id=actor_id, user_id=deal.owner_id, details=details, **common)
     if deal.lead_id is not None:
         lead = await session.get(leads.Lead, deal.lead_id)
         if lead is not None and lead.status in leads.OPEN_STATUSES:
@@ -239,8 +244,8 @@ async def lose(session: AsyncSession, deal: Deal, *, at: datetime, reason: str, 
         raise Rejected(f"The deal is already {deal.outcome}")
     if not reason.strip():
         raise Rejected("Say why the deal was lost", field="reason")
-    await move(session, deal, await _closing_stage(session, deal, Category.LOST), at=at, actor_id=actor_id)
-    deal.lost_reason = reason.strip()
+    stage = await _closing_stage(session, deal, Category.LOST)
+    await move(session, deal, stage, at=at, actor_id=actor_id, reason=reason.strip())
 
 
 async def assign(session: AsyncSession, deal: Deal, *, to: int | None, at: datetime, actor_id: int | None) -> None:

@@ -47,15 +47,21 @@ class Rights(NamedTuple):
     may_manage: bool
     """Whether they may touch the settings: people, channels, rules, tokens, deliveries, the audit log."""
 
-    def require_assign(self, owner_id: int | None) -> None:
-        """Raise Forbidden for somebody who may not hand over what belongs to `owner_id` (None: to nobody yet).
+    def may_assign(self, owner_id: int | None) -> bool:
+        """Whether they may hand over what belongs to `owner_id` (None: to nobody yet).
 
         A manager hands over their own and takes what is unassigned; a specialist hands over their own.
         """
-        self.require_change()
+        if not self.may_change:
+            return False
         if self.reach in (Reach.ALL, Reach.TEAM) or owner_id == self.user_id:
-            return
-        if owner_id is not None or self.reach is not Reach.OWN:
+            return True
+        return owner_id is None and self.reach is Reach.OWN
+
+    def require_assign(self, owner_id: int | None) -> None:
+        """Raise Forbidden for somebody who may not hand over what belongs to `owner_id`. See `may_assign`."""
+        self.require_change()
+        if not self.may_assign(owner_id):
             raise Forbidden("Only its owner, their head or an administrator may give this to somebody else")
 
     def require_change(self) -> None:

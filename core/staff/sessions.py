@@ -48,6 +48,16 @@ class FailedSignIn(Base):
     at: Mapped[datetime]
 
 
+def _subject(email: str) -> str:
+    """Name an address as it was typed, without what PostgreSQL cannot keep: this is what programs send that guess."""
+    return "email:" + printable(email).strip().casefold()[:200]
+
+
+def printable(text: str) -> str:
+    """Return a text from outside without control characters and broken surrogates, which PostgreSQL refuses."""
+    return "".join(character for character in text if character.isprintable())
+
+
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
@@ -63,7 +73,7 @@ async def start(session: AsyncSession, user: User, *, at: datetime, client: str,
         seen_at=at,
         expires_at=at + LASTS,
         client=client[:100],
-        agent=agent[:300],
+        agent=printable(agent)[:300],
     )
     session.add(started)
     await session.flush()
@@ -121,7 +131,7 @@ async def wait_before_trying(session: AsyncSession, *, email: str, client: str, 
     Counted by address and by client, so that neither one account nor one machine can be used to guess.
     """
     since = at - TRIES_WITHIN
-    subjects = {f"email:{email.strip().casefold()[:200]}": TRIES, f"client:{client}": TRIES * 4}
+    subjects = {_subject(email): TRIES, f"client:{client}": TRIES * 4}
     rows = await session.execute(
         select(FailedSignIn.subject, func.count(), func.min(FailedSignIn.at))
         .where(FailedSignIn.subject.in_(list(subjects)), FailedSignIn.at > since)
@@ -139,7 +149,7 @@ async def note_failure(session: AsyncSession, *, email: str, client: str, at: da
     """Remember a wrong password, and forget old ones."""
     session.add_all(
         [
-            FailedSignIn(subject=f"email:{email.strip().casefold()[:200]}", at=at),
+            FailedSignIn(subject=_subject(email), at=at),
             FailedSignIn(subject=f"client:{client}", at=at),
         ]
     )

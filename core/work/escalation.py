@@ -34,10 +34,14 @@ async def run_due(session: AsyncSession, *, now: datetime, limit: int = 200) -> 
     )
     if not steps:
         return 0
+    ids = {step.task_id for step in steps}
+    # A task that somebody is just finishing is left for the next look: they wait for its steps, so we must not wait too.
     found = await session.scalars(
-        select(Task).where(Task.id.in_({step.task_id for step in steps})).order_by(Task.id).with_for_update()
+        select(Task).where(Task.id.in_(ids)).order_by(Task.id).with_for_update(skip_locked=True)
     )
     tasks = {task.id: task for task in found}
+    busy = set(await session.scalars(select(Task.id).where(Task.id.in_(ids - tasks.keys()))))
+    steps = [step for step in steps if step.task_id not in busy]
     lines: list[dict[str, Any]] = []
     for step in steps:
         task = tasks.get(step.task_id)
@@ -59,7 +63,10 @@ async def _do(session: AsyncSession, step: EscalationStep, task: Task, now: date
         case StepAction.BREACH:
             task.breached_at = task.breached_at or task.due_at
             task.version += 1
-            told = [task.assignee_id] if task.assignee_id is not None else []
+            if task.assignee_id is not None:
+                told = [task.assignee_id]
+            else:  # unless a step of its own tells the head
+                told = [] if await _has_step(session, task, StepAction.HEAD) else await heads_for(session, task.team_id)
             kind = "task.overdue"
         case StepAction.NEXT:
             following = await _next_in_team(session, task, now)
@@ -90,6 +97,14 @@ def _line(kind: str, step: EscalationStep, task: Task, now: datetime, user_id: i
         user_id=user_id,
         details={"title": task.title, "due_at": task.due_at, "assignee_id": task.assignee_id, "step": step.action},
     )
+
+
+async def _has_step(session: AsyncSession, task: Task, action: StepAction) -> bool:
+    return (
+        await session.scalar(
+            select(EscalationStep.id).where(EscalationStep.task_id == task.id, EscalationStep.action == action).limit(1)
+        )
+    ) is not None
 
 
 async def _next_in_team(session: AsyncSession, task: Task, now: datetime) -> int | None:

@@ -10,13 +10,16 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.kernel import events
 from core.kernel.errors import Rejected
+from core.people.contacts import Contact
 from core.sales import deals, leads, pipelines
 from core.sales.deals import Deal
 from core.sales.leads import Lead, LeadStatus
-from core.sales.pipelines import Category, Stage
-from core.work import stage_tasks, tasks
-from core.work.tasks import OPEN_STATUSES, Task
+from core.sales.pipelines import Category, Stage, StageRule
+from core.staff import workspace
+from core.work import hours_json, stage_tasks, tasks
+from core.work.tasks import OPEN_STATUSES, EscalationStep, StepAction, Task, TaskStatus
 
 
 async def move(session: AsyncSession, deal: Deal, stage: Stage, *, at: datetime, actor_id: int | None) -> bool:
@@ -122,6 +125,88 @@ async def convert(
         await open_deal(session, deal, at=at, actor_id=actor_id)
     await leads.convert(session, lead, at=at, deal_id=deal.id, actor_id=actor_id)
     return deal
+
+
+async def enter_lead(
+    session: AsyncSession,
+    contact: Contact,
+    *,
+    message: str,
+    currency: str,
+    owner_id: int | None,
+    team_id: int | None,
+    at: datetime,
+    actor_id: int | None,
+) -> Lead:
+    """Enter a request that came some other way, with the deal and the first tasks a request by itself would have got."""
+    lead = Lead(
+        contact_id=contact.id, source="manual", message=message.strip(), owner_id=owner_id, team_id=team_id, created_at=at
+    )
+    session.add(lead)
+    await session.flush()  # the deal and the diary need the id
+    await events.record(
+        session,
+        "lead.created",
+        at,
+        contact_id=contact.id,
+        lead_id=lead.id,
+        user_id=owner_id,
+        actor_id=actor_id,
+        details={"name": contact.name, "text": message.strip()[:160], "source": lead.source, "team_id": team_id},
+    )
+    deal = await deals.add(
+        session,
+        title=": ".join(part for part in (contact.name, message.strip()[:60]) if part) or "?",
+        contact_id=contact.id,
+        stage=await first_stage(session, None),
+        currency=currency,
+        lead_id=lead.id,
+        owner_id=owner_id,
+        team_id=team_id,
+        source=lead.source,
+        at=at,
+        actor_id=actor_id,
+    )
+    lead.deal_id = deal.id
+    await open_deal(session, deal, at=at, actor_id=actor_id)
+    return lead
+
+
+async def reopen(session: AsyncSession, task: Task, *, at: datetime, actor_id: int | None) -> bool:
+    """Take back that a task is over. What was still to happen to it if nobody acts is planned again.
+
+    Returns False, and changes nothing, if it is open. The times of a stage rule's steps are counted anew and moved by as
+    much as the deadline was; those of a rule that is gone stay dropped, all but the deadline itself.
+    """
+    if task.status in OPEN_STATUSES:
+        return False
+    task.status = TaskStatus.TODO
+    task.completed_at = task.completed_by = task.completed_by_proof = None
+    task.version += 1
+    planned: dict[int, datetime] = {}
+    rule = None if task.stage_rule_id is None else await session.get(StageRule, task.stage_rule_id)
+    if rule is not None and task.due_at is not None:
+        schedule = hours_json.from_json((await workspace.get(session)).schedule)
+        due_at = schedule.add(task.created_at, rule.due_minutes)
+        rows = stage_tasks.step_rows(rule, schedule, task_id=task.id, at=task.created_at, due_at=due_at)
+        planned = {row["position"]: row["due_at"] + (task.due_at - due_at) for row in rows}
+    undone = EscalationStep.task_id == task.id, EscalationStep.done_at.is_(None)
+    for step in await session.scalars(select(EscalationStep).where(*undone)):
+        step.due_at = task.due_at if step.action == StepAction.BREACH else planned.get(step.position)
+    await events.record(
+        session,
+        "task.reopened",
+        at,
+        task_id=task.id,
+        contact_id=task.contact_id,
+        deal_id=task.deal_id,
+        lead_id=task.lead_id,
+        conversation_id=task.conversation_id,
+        actor_id=actor_id,
+        user_id=task.assignee_id,
+        details={"title": task.title},
+    )
+    return True
 
 
 async def first_stage(session: AsyncSession, pipeline_id: int | None) -> Stage:

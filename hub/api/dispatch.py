@@ -79,7 +79,9 @@ class _Nothing(msgspec.Struct):
 class _Route:
     """One endpoint with all that is prepared for it."""
 
-    def __init__(self, endpoint: Endpoint, around: Surroundings, *, is_located: bool, resources: frozenset[str]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, around: Surroundings, *, is_located: bool, resources: frozenset[str]
+    ) -> None:
         self._endpoint = endpoint
         self._resources = resources
         self._around = around

@@ -1,4 +1,4 @@
-"""How handlers come by a record: one the caller may see, may change, or may manage. All go through `core.staff.access`."""
+"""How handlers come by a record the caller may see, change or manage: always through `core.staff.access`."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ async def managing(call: Call, model: type[T], record_id: int) -> T:
 def given(body: msgspec.Struct) -> dict[str, Any]:
     """Return the members of a PATCH that were sent; ids become plain integers."""
     sent = ((name, getattr(body, name)) for name in body.__struct_fields__)
-    return {name: int(value) if type(value) is not bool and isinstance(value, int) else value
-            for name, value in sent if value is not UNSET}
+    return {
+        name: int(value) if type(value) is not bool and isinstance(value, int) else value
+        for name, value in sent
+        if value is not UNSET
+    }
 
 
 def note(call: Call, action: str, entity: str, entity_id: int | None, details: dict[str, Any] | None = None) -> None:

@@ -27,6 +27,7 @@ _EMPTY = """
 DO $$ DECLARE found record; BEGIN
 FOR found IN SELECT c.relname, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
 FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
+ORDER BY c.relkind = 'S'
 LOOP EXECUTE format('DROP %s IF EXISTS public.%I CASCADE', found.kind, found.relname); END LOOP;
 END $$
 """
@@ -136,7 +137,9 @@ async def _run(program: str, settings: Settings, url: str, *arguments: str) -> N
     """
     path = (await asyncio.to_thread(find_programs, settings.pg_bindir)).bindir / program
     password = unquote(urlsplit(url).password or "")
-    environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
+    environment = {**os.environ, "PGOPTIONS": "-c client_min_messages=error"}
+    if password:
+        environment["PGPASSWORD"] = password
     process = await asyncio.create_subprocess_exec(
         path, *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels import registry
+from channels.contract import ChannelSettings
 from core.connections import Connection
 from core.kernel.errors import NotFound, Rejected
 from core.sales.pipelines import Pipeline
@@ -55,16 +56,12 @@ def checked_names(kind: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]
     return given
 
 
-def fields_of(kind: str) -> list[dict[str, Any]]:
-    """Describe a kind's own settings: name, whether it is secret, whether it is needed, its default.
-
-    Raises:
-        NotFound: there is no such kind.
-    """
-    described = []
-    for name, field in registry.settings_class(kind).model_fields.items():
+def described(settings: type[ChannelSettings]) -> list[dict[str, Any]]:
+    """Describe a kind's own settings: name, whether it is secret, whether it is needed, its default."""
+    fields = []
+    for name, field in settings.model_fields.items():
         default = None if field.is_required() or is_secret(field) else field.get_default(call_default_factory=True)
-        described.append(
+        fields.append(
             {
                 "name": name,
                 "secret": is_secret(field),
@@ -72,7 +69,7 @@ def fields_of(kind: str) -> list[dict[str, Any]]:
                 "default": list(default) if isinstance(default, tuple | frozenset) else default,
             }
         )
-    return described
+    return fields
 
 
 def is_secret(field: FieldInfo) -> bool:
@@ -84,11 +81,11 @@ def _is_ours_to_choose(name: str, field: FieldInfo) -> bool:
     return name in _MADE_AT_RANDOM and is_secret(field)
 
 
-def with_secrets(kind: str, given: dict[str, str]) -> dict[str, str]:
+def completed(settings: type[ChannelSettings], given: dict[str, str]) -> dict[str, str]:
     """Return a kind's own settings with those secrets made at random that it needs, we may choose and nobody gave."""
     made = {
         name: secrets.token_urlsafe(24)
-        for name, field in registry.settings_class(kind).model_fields.items()
+        for name, field in settings.model_fields.items()
         if name not in given and field.is_required() and _is_ours_to_choose(name, field)
     }
     return {**given, **made}

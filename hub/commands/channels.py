@@ -32,7 +32,7 @@ async def add(settings: Settings, options: argparse.Namespace) -> int:
             Vault(settings.secret_key()),
             kind=options.kind,
             title=options.title,
-            settings=channel_settings.with_secrets(options.kind, own),
+            settings=channel_settings.completed(registry.settings_class(options.kind), own),
             at=CLOCK.now(),
             **common,
         )
@@ -187,7 +187,7 @@ async def kinds(settings: Settings, options: argparse.Namespace) -> int:
     """Show each kind with the settings it takes."""
     listed = []
     for kind in sorted(registry.KINDS):
-        fields = channel_settings.fields_of(kind)
+        fields = channel_settings.described(registry.settings_class(kind))
         listed.append({"kind": kind, "title": registry.channel_class(kind).title, "settings": fields})
     if options.json:
         common = [{"name": name, "about": about} for name, about in channel_settings.COMMON.items()]

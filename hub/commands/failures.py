@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from core.kernel.errors import HubError
 
-CHECK = "Is PostgreSQL running, and is SWITCHYARD_DATABASE_URL right? `switchyard doctor` tells more"
+CHECK = "Is PostgreSQL running, and is SWITCHYARD_DATABASE_URL right?"
 
 
 class PortTaken(HubError):

@@ -123,6 +123,10 @@ class Renderer:
         """
         return self.environment.get_template(template).render(viewer=viewer, **values)
 
+    def moment(self, viewer: Viewer, value: datetime) -> str:
+        """Write an exact moment for somebody, for sentences that are put together outside of a template."""
+        return str(self.environment.filters["moment"]({"viewer": viewer}, value))
+
     # static files and icons
 
     def static_url(self, name: str) -> str:
@@ -323,6 +327,11 @@ class Renderer:
         """Write an address the way people read it."""
         value = str(_of(identity, "value"))
         return _phone(value) if _of(identity, "scheme") == "phone" else value
+
+
+def local_date(viewer: Viewer, value: datetime) -> date:
+    """Return the day a moment falls on where the viewer is."""
+    return _local(viewer, value).date()
 
 
 def initials(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.kernel import events
 from core.kernel.errors import Conflict, DomainError, Forbidden, NotFound, Rejected, Stale
-from core.staff import workspace
+from core.staff import users, workspace
 from core.staff.access import Rights
 from core.staff.sessions import Session
 from core.staff.users import User
@@ -134,7 +134,7 @@ def inside(page: Page, *, manages: bool = False) -> Handler:
             async with hub.database.transaction() as session:
                 who = await auth.signed_in(session, hub, request)
                 if who is None:
-                    return _to_sign_in(request)
+                    return await _to_sign_in(session, request, viewer)
                 company = await workspace.get(session)
                 viewer = await _viewer(session, request, who, company)
                 if request.method not in SAFE:
@@ -234,33 +234,59 @@ async def _viewer(
     )
 
 
-def _to_sign_in(request: web.Request) -> web.Response:
-    target = "/sign-in"
-    if request.method in SAFE and request.path != "/":
-        target += f"?next={quote(request.path_qs, safe='')}"
+async def _to_sign_in(session: AsyncSession, request: web.Request, viewer: Viewer) -> web.Response:
+    """Send nobody to the sign-in; while nobody has an account, tell at the start page about the set-up link."""
     if request.headers.get("HX-Request") == "true":
         return web.Response(status=204, headers={"HX-Redirect": "/sign-in"})
-    return web.Response(status=303, headers={"Location": target})
+    target = "/sign-in"
+    if request.path == "/":
+        if request.method in SAFE and not await users.count(session):
+            return shown(request, viewer, "account/first_run.html")
+    elif request.method in SAFE:
+        target += f"?next={quote(request.path_qs, safe='')}"
+    return web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
 
 
 def local_path(address: str) -> str:
-    """Return an address of our own to go back to; "/" for anything that could lead elsewhere."""
-    parts = urlsplit(address)
-    if parts.scheme or parts.netloc or not address.startswith("/") or address.startswith(("//", "/\\")) or "\\" in address:
+    """Return an address of our own to go back to; "/" for anything that could lead elsewhere.
+
+    Browsers take a backslash for a slash and skip tabs and line breaks (WHATWG URL §4.4), so none of them may be in it.
+    """
+    if not address.startswith("/") or address.startswith("//") or "\\" in address or not address.isprintable():
         return "/"
     return address
+
+
+def shown(request: web.Request, viewer: Viewer, template: str, *, status: int = 200, **values: Any) -> web.Response:
+    """Render a page for somebody who need not be signed in."""
+    text = request.app[RENDERER].render(template, viewer, **values)
+    return web.Response(text=text, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
+
+
+def wants_page(request: web.Request) -> bool:
+    """Whether a person will look at the answer, rather than a script."""
+    return "text/html" in request.headers.get("Accept", "") and request.headers.get("HX-Request") != "true"
 
 
 def problem(request: web.Request, viewer: Viewer, error: DomainError) -> web.Response:
     """Answer a refusal in the way the browser asked: a problem document for scripts, else a page."""
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 422)
-    wants_page = "text/html" in request.headers.get("Accept", "") and request.headers.get("HX-Request") != "true"
-    if not wants_page:
-        body = msgspec.json.encode({"type": "about:blank", "title": str(error), "status": status, "detail": str(error)})
-        return web.Response(body=body, status=status, content_type="application/problem+json")
-    detail = None if status == 404 else str(error)
-    text = request.app[RENDERER].render("error.html", viewer, status=status, reference=None, detail=detail)
-    return web.Response(text=text, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
+    if wants_page(request):
+        detail = None if status == 404 else str(error)
+        response = shown(request, viewer, "error.html", status=status, what=status, reference=None, detail=detail)
+    else:
+        response = problem_document(status, str(error))
+    if isinstance(error, TooManyTries):
+        response.headers["Retry-After"] = str(error.wait)
+    return response
+
+
+def problem_document(status: int, title: str) -> web.Response:
+    """Answer a script with what went wrong (RFC 9457)."""
+    body = msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": title})
+    return web.Response(
+        body=body, status=status, content_type="application/problem+json", headers={"Cache-Control": "no-store"}
+    )
 
 
 def form_errors(error: DomainError) -> tuple[Mapping[str, str], str]:

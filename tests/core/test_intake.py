@@ -63,11 +63,11 @@ async def _second_node(settings, database_url):
         yield opened
 
 
-async def _work(*hubs):
+async def _work(*hubs, batch=400):
     """Let every node work at once until nothing is due."""
 
     async def until_idle(hub):
-        worker = Exchange(hub.database, hub.switchboard, hub.clock)
+        worker = Exchange(hub.database, hub.switchboard, hub.clock, batch=batch)
         idle = 0
         while idle < 3:
             idle = 0 if await worker.work(hub.worker_id) else idle + 1
@@ -291,11 +291,7 @@ async def test_two_addresses_of_a_known_person_at_once_on_two_nodes_open_one_dea
         for number in range(12):
             await post(webform, then_drain=False, phone=f"+791612300{number:02}", message="by phone")
             await post(webform, then_drain=False, email=f"p{number}@example.com", message="by e-mail")
-        small, exchange.BATCH = exchange.BATCH, 6
-        try:
-            await _work(hub, other)
-        finally:
-            exchange.BATCH = small
+        await _work(hub, other, batch=6)
     assert await _counts(hub, Contact, Deal, Lead, Message) == [12, 12, 12, 24]
 
 

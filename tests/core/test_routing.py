@@ -76,13 +76,9 @@ async def test_two_nodes_at_once_share_out_evenly(client, hub, webform, take_on,
     await _post(client, webform, *_phones(100))
 
     async def work(node):
-        exchange = Exchange(node.database, node.switchboard, node.clock)
-        while True:
-            async with node.database.transaction() as session:
-                rows = await exchange.queue.claim(session, worker_id=node.worker_id, now=clock.now(), limit=7)
-            if not rows:
-                return
-            await exchange._settle([exchange._read(row) for row in rows])
+        exchange = Exchange(node.database, node.switchboard, node.clock, batch=7)
+        while await exchange.work(node.worker_id):
+            pass
 
     async with open_hub(settings, database_url, clock=clock) as other:
         await asyncio.gather(work(hub), work(other))

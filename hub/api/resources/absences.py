@@ -91,6 +91,7 @@ async def add(call: Call, body: NewAbsence) -> AbsenceView:
 
 async def cancel(call: Call, absence_id: Id) -> None:
     """Cancel an absence: somebody is back early, or never left."""
+    call.rights.require_change()
     absence = await records.seen(call, Absence, absence_id)
     await _check(call, absence.user_id)
     await absences.cancel(call.session, absence.id, at=call.now, actor_id=call.user_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import select
 
@@ -34,7 +35,7 @@ class NewCompany(Body):
 
     name: Name
     owner_id: Id | UnsetType | None = UNSET
-    custom: Custom = {}
+    custom: Custom = msgspec.field(default_factory=dict)
 
 
 class CompanyChange(Body):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
+import msgspec
 import phonenumbers
 from msgspec import UNSET, Meta, UnsetType
 from pydantic import SecretStr
@@ -31,7 +32,7 @@ Title = Annotated[str, Meta(min_length=1, max_length=200)]
 Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", examples=["RU"])]
 Zone = Annotated[str, Meta(min_length=1, max_length=60)]
 Rate = Annotated[int, Meta(ge=0, le=10_000_000, description="Requests a minute it takes; 0: any number.")]
-Settings = Annotated[dict[str, Any], Meta(description="The kind's own; see /connections/kinds. Secrets go in here, too.")]
+Settings = Annotated[dict[str, Any], Meta(description="The kind's own, secrets included; see /connections/kinds.")]
 
 
 class ConnectionView(View):
@@ -66,7 +67,7 @@ class NewConnection(Body):
 
     kind: Annotated[str, Meta(max_length=40)]
     title: Title
-    settings: Settings = {}
+    settings: Settings = msgspec.field(default_factory=dict)
     default_country: Country | None = None
     time_zone: Zone | None = None
     pipeline_id: Id | None = None

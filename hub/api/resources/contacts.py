@@ -66,7 +66,7 @@ class NewContact(Body):
     company_id: Id | None = None
     language: Language | None = None
     tags: Tags = ()
-    custom: Custom = {}
+    custom: Custom = msgspec.field(default_factory=dict)
 
 
 class ContactChange(Body):
@@ -182,7 +182,7 @@ async def index(call: Call, query: ListQuery) -> Page[ContactView]:
     """List contacts."""
     text = getattr(query, "q", UNSET)
     if text is not UNSET and (number := addresses.phone(text, await _country(call))):
-        query = msgspec.structs.replace(query, q=number)  # type: ignore[call-arg]  # the Listing's own query has it
+        query = msgspec.structs.replace(query, q=number)
     found = await CONTACTS.page(call.session, access.narrow(select(Contact), call.rights, Contact), query)
     return Page(items=await views(call, found.rows), next=found.next)
 

@@ -81,15 +81,11 @@ async def views(call: Call, rows: Sequence[Conversation]) -> list[ConversationVi
     """Make the views of a page; kinds and deals of all of them are read at once."""
     kinds = await messages.kinds_of(call, {row.connection_id for row in rows})
     deals: dict[int, list[Id]] = {}
-    found = await call.session.execute(
-        access.narrow(
-            select(Deal.contact_id, Deal.id).where(Deal.contact_id.in_({row.contact_id for row in rows})),
-            call.rights,
-            Deal,
-        ).order_by(Deal.id)
+    theirs = select(Deal.contact_id, Deal.id).where(
+        Deal.contact_id.in_({row.contact_id for row in rows}), access.visible(call.rights, Deal)
     )
-    for contact_id, deal_id in found:
-        deals.setdefault(contact_id, []).append(Id(deal_id))
+    for row in await call.session.execute(theirs.order_by(Deal.id)):
+        deals.setdefault(row.contact_id, []).append(Id(row.id))
     return [
         ConversationView(
             id=Id(row.id),
@@ -134,9 +130,7 @@ async def list_messages(call: Call, conversation_id: Id, query: ListQuery) -> Pa
 async def add_note(call: Call, conversation_id: Id, body: Note) -> messages.MessageView:
     """Write a note for colleagues; nobody outside ever sees it."""
     conversation = await records.changing(call, Conversation, conversation_id)
-    note = await conversations.note(
-        call.session, conversation, text=body.text, at=call.now, author_id=call.user_id
-    )
+    note = await conversations.note(call.session, conversation, text=body.text, at=call.now, author_id=call.user_id)
     return (await messages.views(call, [note]))[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import select
 
@@ -65,7 +66,7 @@ class Worth(Money, frozen=True, forbid_unknown_fields=True):
 
 
 class NewDeal(Body):
-    """A deal entered by hand. Without a stage it begins in the first of its pipeline, without that in the default one's.
+    """A deal entered by hand. Without a stage it begins in the first of its pipeline; without that, of the default one.
 
     Without `owner_id` it is the caller's own; null leaves it to their team.
     """
@@ -78,7 +79,7 @@ class NewDeal(Body):
     amount: Worth | None = None
     owner_id: Id | UnsetType | None = UNSET
     source: Annotated[str, Meta(max_length=100)] | None = None
-    custom: Custom = {}
+    custom: Custom = msgspec.field(default_factory=dict)
 
 
 class DealChange(Body):
@@ -247,9 +248,7 @@ async def _hand_over(call: Call, deal: Deal, to: int | None) -> None:
     call.rights.require_assign(deal.owner_id)
     if to is not None:
         await users.for_work(call.session, to, field="owner_id")
-    await progress.hand_over(
-        call.session, deal, to=None if to is None else int(to), at=call.now, actor_id=call.user_id
-    )
+    await progress.hand_over(call.session, deal, to=None if to is None else int(to), at=call.now, actor_id=call.user_id)
 
 
 async def move(call: Call, deal_id: Id, body: Move) -> DealView:

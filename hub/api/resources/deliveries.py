@@ -34,7 +34,7 @@ class DeliveryView(View):
 
 
 class RawRequestView(View):
-    """The request as it came in. `body` is its text where it is text in UTF-8, else null; `body_base64` always is all."""
+    """The request as it came in. `body` is its text if it is UTF-8, else null; `body_base64` is always all of it."""
 
     method: str
     path: str

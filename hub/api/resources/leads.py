@@ -187,9 +187,7 @@ async def assign(call: Call, lead_id: Id, body: Assignment) -> LeadView:
     call.rights.require_assign(lead.owner_id)
     await users.for_work(call.session, body.owner_id, field="owner_id")
     if lead.owner_id != body.owner_id:
-        await routing.take(
-            call.session, lead, user_id=int(body.owner_id), at=call.now, actor_id=call.user_id
-        )
+        await routing.take(call.session, lead, user_id=int(body.owner_id), at=call.now, actor_id=call.user_id)
     return (await views(call, [lead]))[0]
 
 

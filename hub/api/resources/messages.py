@@ -28,7 +28,7 @@ class AttachmentView(View):
 
     id: str
     name: str
-    content_type: Annotated[str, Meta(description="As the sender declared it; it is served as application/octet-stream.")]
+    content_type: Annotated[str, Meta(description="As declared; it is served as application/octet-stream.")]
     size: int
     url: str
 
@@ -80,7 +80,7 @@ MESSAGES = Listing(
     sorts={"created_at": Message.id},  # ids grow with time, and the index is by them
     filters={
         "direction": paging.one_of(Message.direction, Direction),
-        "private": paging.flag(lambda: Message.private, "Whether it is a note for colleagues."),
+        "private": paging.flag(lambda: Message.private.is_(True), "Whether it is a note for colleagues."),
         **paging.moments(created_at=Message.created_at),
     },
 )
@@ -156,9 +156,7 @@ async def download(call: Call, message_id: Id, number: str) -> Download:
         raise NotFound("attachment", number)
     file = files[int(number)]
     found = (
-        await call.session.execute(
-            select(Delivery.request, Delivery.body).where(Delivery.id == message.delivery_id)
-        )
+        await call.session.execute(select(Delivery.request, Delivery.body).where(Delivery.id == message.delivery_id))
     ).first()
     content_type = found.request.get("headers", {}).get("content-type", "") if found else ""
     content = multiparts.read_part(found.body, content_type, int(file["part"])) if found else None

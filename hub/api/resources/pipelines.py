@@ -75,6 +75,8 @@ class PipelineChange(Body):
 
 
 PIPELINES = Listing("pipelines", unique=Pipeline.id, sorts={"id": Pipeline.id, "name": Pipeline.name}, default="id")
+
+
 def _stage_view(stage: Stage) -> StageView:
     return StageView(
         id=Id(stage.id),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import func, select
 
@@ -47,7 +48,7 @@ class NewRoutingRule(Body):
     """A rule for a team or a person. Without a position it comes last."""
 
     title: Title
-    conditions: Conditions = {}
+    conditions: Conditions = msgspec.field(default_factory=dict)
     team_id: Id | None = None
     user_id: Id | None = None
     position: Position | None = None

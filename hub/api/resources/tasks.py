@@ -104,7 +104,7 @@ TASKS = Listing(
         "kind": paging.one_of(Task.kind, Kind),
         "priority": paging.one_of(Task.priority, Priority),
         # compared by `index`, which knows the time
-        "overdue": paging.matching(bool, lambda _: true(), "Whether the deadline has passed and it is still to be done."),
+        "overdue": paging.matching(bool, lambda _: true(), "Whether the deadline has passed with it undone."),
         "assignee_id": paging.ids(Task.assignee_id),
         "contact_id": paging.ids(Task.contact_id),
         "deal_id": paging.ids(Task.deal_id),
@@ -240,9 +240,7 @@ async def _assign(call: Call, task: Task, to: int | None) -> None:
     call.rights.require_assign(task.assignee_id)
     if to is not None:
         await users.for_work(call.session, to, field="assignee_id")
-    await tasks.assign(
-        call.session, task, to=None if to is None else int(to), at=call.now, actor_id=call.user_id
-    )
+    await tasks.assign(call.session, task, to=None if to is None else int(to), at=call.now, actor_id=call.user_id)
 
 
 ENDPOINTS = (

@@ -23,7 +23,7 @@ class Person(View):
 
 
 class EventView(View):
-    """Something that happened. `actor` did it, null for the hub itself and for customers; `user` is whom it concerns."""
+    """Something that happened. `actor` did it (null: the hub, or a customer); `user` is whom it concerns."""
 
     id: Id
     at: Moment

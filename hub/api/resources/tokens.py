@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from core.kernel.errors import Forbidden, NotFound
 from core.staff import tokens, users
@@ -113,8 +113,9 @@ async def revoke(call: Call, token_id: Id) -> None:
 
 
 async def _own(call: Call, token_id: int) -> ApiToken:
-    mine = ApiToken.user_id == call.user_id
-    statement = select(ApiToken).where(ApiToken.id == int(token_id), or_(mine, call.rights.may_manage))
+    statement = select(ApiToken).where(ApiToken.id == int(token_id))
+    if not call.rights.may_manage:
+        statement = statement.where(ApiToken.user_id == call.user_id)
     token = await call.session.scalar(statement)
     if token is None:
         raise NotFound("token", int(token_id))

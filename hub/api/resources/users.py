@@ -99,9 +99,7 @@ USERS = Listing(
     filters={
         "q": paging.matching(
             str,
-            lambda text: or_(
-                User.name.icontains(text, autoescape=True), User.email.icontains(text, autoescape=True)
-            ),
+            lambda text: or_(User.name.icontains(text, autoescape=True), User.email.icontains(text, autoescape=True)),
             "Part of the name or address.",
         ),
         "role": paging.one_of(User.role, RoleName),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 import phonenumbers
 from msgspec import UNSET, Meta, UnsetType
 
@@ -53,17 +54,17 @@ class BusinessHoursView(View):
 
 
 class BusinessHours(Body):
-    """When the company works. Days are `mon` … `sun`, each a list of from and until; `days` are single days that differ.
+    """When the company works. Days are `mon` … `sun`, each a list of from and until; `days` are those that differ.
 
     Hours end at 24:00 at the latest; an end before the start lies in the next day.
     """
 
     always_open: bool = False
     time_zone: Annotated[str, Meta(max_length=60)] | UnsetType = UNSET
-    week: dict[str, Day] = {}
+    week: dict[str, Day] = msgspec.field(default_factory=dict)
     holidays_country: Annotated[str, Meta(max_length=3)] = ""
     holidays_subdivision: Annotated[str, Meta(max_length=10)] = ""
-    days: dict[str, Day] = {}
+    days: dict[str, Day] = msgspec.field(default_factory=dict)
 
 
 def _view(company: Workspace) -> WorkspaceView:

@@ -98,7 +98,6 @@ def test_two_endpoints_with_one_name_or_address_are_noticed_at_the_start(twins):
         describe(twins, server="/api/v1", version="1")
 
 
-@pytest.mark.database
 async def test_the_description_and_its_page_are_served_to_everybody(toy: Toy):
     described = await toy.call("GET", "/openapi.json", token=None)
     assert (described.status, described.json["paths"].keys()) == (200, DESCRIPTION["paths"].keys())

@@ -9,8 +9,6 @@ from sqlalchemy import insert, text
 
 from tests.hub.api.toy import START, Parcel, Toy
 
-pytestmark = pytest.mark.database
-
 
 @pytest.fixture
 async def stock(toy: Toy) -> Toy:

@@ -12,8 +12,6 @@ from sqlalchemy import func, select
 from hub.api import idempotency
 from tests.hub.api.toy import Parcel, Toy
 
-pytestmark = pytest.mark.database
-
 
 async def count(toy: Toy) -> int:
     async with toy.database.transaction() as session:

@@ -14,8 +14,6 @@ from core.kernel.clock import MovableClock
 from hub.api.throttling import Throttle
 from tests.hub.api.toy import START, Toy, open_toy
 
-pytestmark = pytest.mark.database
-
 JSON = {"Content-Type": "application/json"}
 
 
