@@ -133,3 +133,13 @@ async def resume(session: AsyncSession, connection: Connection) -> None:
 async def all_of(session: AsyncSession) -> list[Connection]:
     """Return every connection, oldest first."""
     return list(await session.scalars(select(Connection).order_by(Connection.id)))
+
+
+async def changed(session: AsyncSession, connection: Connection, *, at: datetime, actor_id: int | None) -> None:
+    """Count a change of a connection: every node reads it again, and open pages show it."""
+    connection.version += 1
+    await session.flush()
+    await announce(session)
+    await events.record(
+        session, "connection.changed", at, actor_id=actor_id, details={"connection_id": connection.id}
+    )

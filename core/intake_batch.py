@@ -190,11 +190,13 @@ class Known:
             await connection.exec_driver_sql(_LOCK, (list(lock_keys),))
         pairs = list(dict.fromkeys(addresses))
         if pairs:
-            rows = await connection.exec_driver_sql(_IDENTITIES, ([p[0] for p in pairs], [p[1] for p in pairs]))
-            known.addresses = {(row[0], row[1]): row[2] for row in rows}
+            found = await connection.exec_driver_sql(_IDENTITIES, ([p[0] for p in pairs], [p[1] for p in pairs]))
+            known.addresses = {(row.scheme, row.value): row.contact_id for row in found}
         if messages:
-            rows = await connection.exec_driver_sql(_MESSAGES, ([m[0] for m in messages], [m[1] for m in messages]))
-            known.messages = {(row[0], row[1]): (row[2], row[3], row[4]) for row in rows}
+            found = await connection.exec_driver_sql(_MESSAGES, ([m[0] for m in messages], [m[1] for m in messages]))
+            known.messages = {
+                (row.connection_id, row.external_id): (row.id, row.contact_id, row.conversation_id) for row in found
+            }
         ids = sorted(set(known.addresses.values()))
         if not ids:
             return known

@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 from argon2 import PasswordHasher
@@ -19,6 +20,7 @@ from core.kernel.errors import DomainError, Forbidden, Rejected
 from core.staff import access, audit, sessions, users, workspace
 from core.staff.access import Rights
 from core.staff.sessions import Session
+from core.staff.teams import default_teams
 from core.staff.users import Role, User
 from hub.app import Hub
 
@@ -29,7 +31,7 @@ SHORTEST_PASSWORD = 10
 SETUP_LINK_LASTS = timedelta(hours=24)
 
 _hasher = PasswordHasher()  # argon2id with RFC 9106's low-memory parameters, about 50 to 120 ms
-_hashing = asyncio.Semaphore(2)
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 # Checked when nobody has the address, so that the time to answer does not tell which addresses exist.
 _NOBODY = _hasher.hash(secrets.token_hex(16))
 
@@ -55,6 +57,11 @@ class SignedIn:
     session: Session
 
 
+def _hashing() -> asyncio.Semaphore:
+    """Return the gate of this event loop: two at a time, since each takes a core and 64 MB."""
+    return _gates.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(2))
+
+
 async def hash_password(password: str) -> str:
     """Return the argon2id hash of a password, worked out beside the event loop.
 
@@ -65,14 +72,14 @@ async def hash_password(password: str) -> str:
         raise Rejected(f"A password has at least {SHORTEST_PASSWORD} characters", field="password")
     if len(password) > 1000:
         raise Rejected("A password has at most 1000 characters", field="password")
-    async with _hashing:
+    async with _hashing():
         return await asyncio.to_thread(_hasher.hash, password)
 
 
 def _matches(stored: str, password: str) -> bool:
     try:
         return _hasher.verify(stored, password)
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False
 
 
@@ -84,7 +91,7 @@ async def sign_in(hub: Hub, *, email: str, password: str, client: str, agent: st
         TooManyTries: somebody has guessed too often.
     """
     now = hub.clock.now()
-    async with _hashing:  # the look at earlier tries too, so that trying many at once gains nobody more of them
+    async with _hashing():  # the look at earlier tries too, so that trying many at once gains nobody more of them
         async with hub.database.reading() as session:
             wait = await sessions.wait_before_trying(session, email=email, client=client, at=now)
             user = None if wait else await users.by_email(session, email)
@@ -103,6 +110,35 @@ async def sign_in(hub: Hub, *, email: str, password: str, client: str, agent: st
         _, token = await sessions.start(session, user, at=now, client=client, agent=agent)
         audit.note(session, "session.created", at=now, user_id=user.id, client=client)
     return token
+
+
+async def change_password(
+    session: AsyncSession, hub: Hub, *, who: SignedIn, old: str, new: str, client: str
+) -> None:
+    """Give somebody another password, for which the old one is asked, and sign them out in their other browsers.
+
+    A wrong one counts as a try: commit the session whether this succeeds or raises.
+
+    Raises:
+        Rejected: the old password is wrong, or the new one too short; `field` says which.
+        TooManyTries: somebody has guessed too often.
+    """
+    now = hub.clock.now()
+    user = who.user
+    if wait := await sessions.wait_before_trying(session, email=user.email, client=client, at=now):
+        raise TooManyTries(wait)
+    async with _hashing:
+        matches = await asyncio.to_thread(_matches, user.password_hash or _NOBODY, old[:1000])
+    if not matches:
+        await sessions.note_failure(session, email=user.email, client=client, at=now)
+        raise Rejected("That is not your present password", field="current_password")
+    try:
+        user.password_hash = await hash_password(new)
+    except Rejected as error:
+        raise Rejected(str(error), field="new_password") from error
+    user.version += 1
+    await sessions.end_others(session, who.session)
+    audit.note(session, "user.password_changed", at=now, user_id=user.id, entity="user", entity_id=user.id, client=client)
 
 
 async def signed_in(session: AsyncSession, hub: Hub, request: web.Request) -> SignedIn | None:
@@ -189,6 +225,8 @@ async def set_up(
             password_hash=password_hash,
             language=found.language,
             time_zone=found.time_zone,
+            # until there is somebody else, the first requests go to the owner
+            team_ids=await default_teams(session, Role.MANAGER),
         )
         audit.note(session, "workspace.set_up", at=now, user_id=user.id, client=client)
         _, secret = await sessions.start(session, user, at=now, client=client, agent=agent)

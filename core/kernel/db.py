@@ -67,6 +67,9 @@ async def reserve_ids(session: AsyncSession, count: int) -> list[int]:
     return [row[0] for row in rows]
 
 
+_DIALECT: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
 @lru_cache(maxsize=256)
 def _insert_statement(table: Table, columns: tuple[str, ...], suffix: str) -> str:
     arrays, picks = [], []
@@ -78,7 +81,7 @@ def _insert_statement(table: Table, columns: tuple[str, ...], suffix: str) -> st
             picks.append(f"r.{name}::jsonb")
         elif isinstance(kind, ARRAY):
             # unnest flattens arrays of arrays, so an array column travels as its text form
-            picks.append(f"r.{name}::{kind.compile(dialect=postgresql.dialect())}")
+            picks.append(f"r.{name}::{kind.compile(dialect=_DIALECT)}")
         else:
             picks.append(f"r.{name}")
     names = ", ".join(columns)
@@ -95,7 +98,7 @@ def _array_element(kind: Any) -> str:
         return "bigint"
     if isinstance(kind, SmallInteger):
         return "smallint"
-    return str(kind.compile(dialect=postgresql.dialect()))
+    return str(kind.compile(dialect=_DIALECT))
 
 
 _encode_json = msgspec.json.Encoder(enc_hook=str).encode

@@ -196,12 +196,11 @@ async def take(
 
 
 async def _hold(session: AsyncSession, reader: str) -> Position | None:
-    row = (
-        await session.execute(
-            select(literal_column("transaction::text::bigint"), Cursor.event_id)
-            .select_from(Cursor)
-            .where(Cursor.reader == reader)
-            .with_for_update(skip_locked=True)
-        )
-    ).first()
+    statement = (
+        select(literal_column("transaction::text::bigint", BigInteger), Cursor.event_id)
+        .select_from(Cursor)
+        .where(Cursor.reader == reader)
+        .with_for_update(skip_locked=True)
+    )
+    row = (await session.execute(statement)).first()
     return None if row is None else Position(row[0], row[1])

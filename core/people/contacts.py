@@ -229,6 +229,25 @@ async def identities_of(session: AsyncSession, contact_ids: Iterable[int]) -> li
     )
 
 
+async def is_taken(session: AsyncSession, scheme: str, value: str) -> bool:
+    """Whether an address, in its canonical spelling, belongs to anybody."""
+    statement = select(ContactIdentity.id).where(ContactIdentity.scheme == scheme, ContactIdentity.value == value)
+    return await session.scalar(statement) is not None
+
+
+async def keep_apart(
+    session: AsyncSession, candidate: DuplicateCandidate, *, at: datetime, actor_id: int | None
+) -> None:
+    """Note that two contacts who looked alike are two people."""
+    if candidate.dismissed:
+        return
+    candidate.dismissed = True
+    for one, other in ((candidate.contact_id, candidate.other_id), (candidate.other_id, candidate.contact_id)):
+        await events.record(
+            session, "contact.kept_apart", at, contact_id=one, actor_id=actor_id, details={"other_id": other}
+        )
+
+
 async def add_identity(
     session: AsyncSession,
     contact: Contact,
@@ -305,10 +324,7 @@ async def _attach(
     if value is None:
         what = "phone number" if scheme == addresses.PHONE else "e-mail address"
         raise Rejected(f"{raw[:100]!r} cannot be read as a {what}", field="value")
-    taken = await session.scalar(
-        select(ContactIdentity.id).where(ContactIdentity.scheme == scheme, ContactIdentity.value == value)
-    )
-    if taken is not None:
+    if await is_taken(session, scheme, value):
         raise Conflict(f"The address {value} belongs to a contact already")
     identity = ContactIdentity(
         contact_id=contact.id, scheme=scheme, value=value, raw=raw, trust=Trust.TYPED, connection_id=None, created_at=at

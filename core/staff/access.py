@@ -20,7 +20,7 @@ from core.staff.teams import TeamMember
 from core.staff.users import Role, User
 
 
-_Row = TypeVar("_Row", bound=Any)
+_Statement = TypeVar("_Statement", bound="Select[*tuple[Any, ...]]")
 _Model = TypeVar("_Model", bound=Base)
 
 
@@ -273,7 +273,8 @@ def visible(rights: Rights, model: type[Base]) -> ColumnElement[bool]:
     table = model.__table__
     assert isinstance(table, Table)
     if table.name == "notifications":
-        return table.c.user_id == rights.user_id
+        own: ColumnElement[bool] = table.c.user_id == rights.user_id
+        return own
     if table.name in _OPEN_TO_ALL:
         return true()
     if table.name in _CLAUSES:
@@ -281,7 +282,7 @@ def visible(rights: Rights, model: type[Base]) -> ColumnElement[bool]:
     return true() if rights.may_manage else false()
 
 
-def narrow(statement: Select[_Row], rights: Rights, model: type[Base]) -> Select[_Row]:
+def narrow(statement: _Statement, rights: Rights, model: type[Base]) -> _Statement:
     """Return the statement without the rows this person may not see."""
     return statement.where(visible(rights, model))
 
@@ -296,12 +297,13 @@ async def fetch(
         Forbidden: they may see it but not change it.
     """
     table = model.__table__
+    assert isinstance(table, Table)
     statement = select(model).where(table.c.id == record_id, visible(rights, model))
     if lock:
         statement = statement.with_for_update(of=model)
     found = await session.scalar(statement)
     if found is None:
-        raise NotFound(_NOUNS.get(str(table.name), str(table.name).rstrip("s")), record_id)
+        raise NotFound(_NOUNS.get(table.name, table.name.rstrip("s")), record_id)
     if change:
         rights.require_change()
     return found

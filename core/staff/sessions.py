@@ -118,6 +118,11 @@ async def end_all(session: AsyncSession, user_id: int) -> None:
     await session.execute(delete(Session).where(Session.user_id == user_id))
 
 
+async def end_others(session: AsyncSession, kept: Session) -> None:
+    """Sign somebody out everywhere but in one browser."""
+    await session.execute(delete(Session).where(Session.user_id == kept.user_id, Session.id != kept.id))
+
+
 async def of_user(session: AsyncSession, user_id: int) -> list[Session]:
     """Return the browsers in which somebody is signed in, last used first."""
     return list(

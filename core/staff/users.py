@@ -159,12 +159,60 @@ async def dismiss(session: AsyncSession, user: User, *, at: datetime, actor_id: 
     if not user.is_active:
         return
     if user.role == Role.OWNER:
-        others = select(func.count()).where(User.role == Role.OWNER, User.is_active.is_(True), User.id != user.id)
-        if not await session.scalar(others):
-            raise Rejected(f"{user.name} is the last owner: make somebody else an owner first")
+        await _require_another_owner(session, user)
     user.is_active = False
     user.version += 1
     await events.record(session, "user.dismissed", at, user_id=user.id, actor_id=actor_id)
+
+
+async def change(session: AsyncSession, user: User, *, at: datetime, actor_id: int | None, **values: Any) -> None:
+    """Change somebody's account: any of its columns but `is_active`, which `dismiss` and `take_back` are for.
+
+    Raises:
+        Rejected: the name is empty, the address is none, or the last owner would be one no more.
+        Conflict: somebody else has this address.
+    """
+    if "name" in values:
+        values["name"] = values["name"].strip()
+        if not values["name"]:
+            raise Rejected("A name is needed", field="name")
+    if "email" in values:
+        values["email"] = await _free_address(session, user, values["email"])
+    if user.role == Role.OWNER and user.is_active and values.get("role", Role.OWNER) != Role.OWNER:
+        await _require_another_owner(session, user)
+    changed = sorted(name for name, value in values.items() if getattr(user, name) != value)
+    if not changed:
+        return
+    for name in changed:
+        setattr(user, name, values[name])
+    user.version += 1
+    await session.flush()
+    told = [name for name in changed if name != "password_hash"]
+    await events.record(session, "user.changed", at, user_id=user.id, actor_id=actor_id, details={"fields": told})
+
+
+async def take_back(session: AsyncSession, user: User, *, at: datetime, actor_id: int | None = None) -> None:
+    """Let somebody who had left work here again."""
+    if user.is_active:
+        return
+    user.is_active = True
+    user.version += 1
+    await events.record(session, "user.taken_back", at, user_id=user.id, actor_id=actor_id)
+
+
+async def _free_address(session: AsyncSession, user: User, email: str) -> str:
+    address = canonical_email(email)
+    if address is None:
+        raise Rejected(f"{email!r} is not an e-mail address", field="email")
+    if await session.scalar(select(User.id).where(User.email == address, User.id != user.id)) is not None:
+        raise Conflict(f"There is already a user with the address {address}")
+    return address
+
+
+async def _require_another_owner(session: AsyncSession, user: User) -> None:
+    others = select(func.count()).where(User.role == Role.OWNER, User.is_active.is_(True), User.id != user.id)
+    if not await session.scalar(others):
+        raise Rejected(f"{user.name} is the last owner: make somebody else an owner first")
 
 
 async def names(session: AsyncSession, ids: Iterable[int | None]) -> dict[int, str]:

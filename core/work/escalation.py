@@ -82,7 +82,8 @@ async def _do(session: AsyncSession, step: EscalationStep, task: Task, now: date
             task.version += 1
             kind = "task.escalated"
     step.told = [user_id for user_id in told if user_id is not None]
-    return [_line(kind, step, task, now, user_id) for user_id in (told or [None])]
+    addressed: list[int | None] = [*step.told] or [None]
+    return [_line(kind, step, task, now, user_id) for user_id in addressed]
 
 
 def _line(kind: str, step: EscalationStep, task: Task, now: datetime, user_id: int | None) -> dict[str, Any]:

@@ -97,7 +97,7 @@ async def open_router(session: AsyncSession, *, at: datetime) -> OpenRouter:
             .where(Deal.outcome == Outcome.OPEN, Deal.owner_id.in_([u.id for u in users if u.capacity is not None]))
             .group_by(Deal.owner_id)
         )
-        loads = {row[0]: row[1] for row in rows}
+        loads = {owner_id: count for owner_id, count in rows if owner_id is not None}
     people = {user.id: _candidate(user, company_hours, away.get(user.id), loads.get(user.id, 0), at) for user in users}
     members = list(await session.execute(select(TeamMember.team_id, TeamMember.user_id, TeamMember.leads, TeamMember.turn)))
     rotations = []

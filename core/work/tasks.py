@@ -226,7 +226,9 @@ async def cancel(session: AsyncSession, task: Task, *, at: datetime, actor_id: i
     task.status, task.completed_at = TaskStatus.CANCELED, at
     task.version += 1
     await _drop_steps(session, task)
-    await events.record(session, "task.canceled", at, actor_id=actor_id, user_id=task.assignee_id, **_subjects(task))
+    await events.record(
+        session, "task.canceled", at, details={}, actor_id=actor_id, user_id=task.assignee_id, **_subjects(task)
+    )
 
 
 async def _drop_steps(session: AsyncSession, task: Task) -> None:

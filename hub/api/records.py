@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from core.kernel.db import Base
+from core.kernel.errors import NotFound, Rejected
 from core.staff import access, audit
 from hub.api.endpoints import Call
 
@@ -21,6 +22,18 @@ async def seen(call: Call, model: type[T], record_id: int) -> T:
         NotFound: there is none, or it is none of their business.
     """
     return await access.fetch(call.session, call.rights, model, int(record_id))
+
+
+async def referred(call: Call, model: type[T], record_id: int, *, field: str) -> T:
+    """Return a record that a body refers to.
+
+    Raises:
+        Rejected: there is none, or it is none of the caller's business; `field` is where it was named.
+    """
+    try:
+        return await access.fetch(call.session, call.rights, model, int(record_id))
+    except NotFound as error:
+        raise Rejected(str(error), field=field) from None
 
 
 async def changing(call: Call, model: type[T], record_id: int) -> T:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Any
 
-from hub import logs
+from sqlalchemy import Connection, event
+
+from hub import logs, revision
 from hub import serve as serving
 from hub.commands.failures import cannot_listen
 from hub.commands.workplace import say
@@ -47,15 +50,31 @@ async def migrate(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _show_sql(url: str) -> None:
+    """Print what the missing migrations do: they are run, and undone."""
+    async with open_database(url, pool_size=2) as database:
+        if await revision.present(database.engine) == revision.needed():
+            say("The database is up to date")
+            return
+        async with database.engine.connect() as connection:
+            await connection.run_sync(_tried)
+            await connection.rollback()
+    say("That is what would be done. Nothing was changed")
+
+
+def _tried(connection: Connection) -> None:
     from alembic import command
 
     from hub import migrate as migrations
-    from hub import revision, schema
+    from hub import schema
+
+    def write(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if not statement.lstrip().upper().startswith("SELECT"):
+            print(f"{statement.strip()};")
+            if parameters:
+                print(f"-- with {parameters}")
 
     schema.load()
-    async with open_database(url, pool_size=2) as database:
-        present = await revision.present(database.engine) or "base"
-    if present == revision.needed():
-        say("The database is up to date")
-    else:
-        command.upgrade(migrations.config(), f"{present}:head", sql=True)
+    event.listen(connection, "before_cursor_execute", write)
+    configuration = migrations.config()
+    configuration.attributes["connection"] = connection
+    command.upgrade(configuration, "head")

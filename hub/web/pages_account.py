@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from hub.web import signing_in
+from hub.web import account, setup, signing_in
 from hub.web.visits import inside, outside
 
 
@@ -13,3 +13,11 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/sign-in", outside(signing_in.sign_in))
     app.router.add_post("/sign-in", outside(signing_in.sign_in))
     app.router.add_post("/sign-out", inside(signing_in.sign_out))
+    app.router.add_get("/profile", inside(account.show))
+    app.router.add_post("/profile", inside(account.save))
+    app.router.add_post("/profile/theme", inside(account.save_theme))
+    app.router.add_post("/profile/password", inside(account.save_password))
+    app.router.add_post("/profile/sessions/{session_id}/revocation", inside(account.revoke))
+    app.router.add_get("/setup", outside(setup.first_step))
+    app.router.add_post("/setup", outside(setup.first_step))
+    app.router.add_get("/setup/channel", inside(setup.second_step, manages=True))

@@ -97,3 +97,13 @@ def country_of(accept_language: str) -> str:
         if region.isupper() and region in known:
             return region
     return ""
+
+
+@lru_cache(maxsize=1)
+def proposals() -> dict[str, dict[str, object]]:
+    """Return what a page needs to propose one from the other: by country its zone and currency, by zone its country."""
+    zones = _zones_by_country()
+    return {
+        "countries": {code: [zone_of(code), currency_of(code)] for code, _ in countries("en")},
+        "zones": {zone: country for country, found in zones.items() for zone in found},
+    }

@@ -334,6 +334,12 @@ def local_date(viewer: Viewer, value: datetime) -> date:
     return _local(viewer, value).date()
 
 
+def day_begins(viewer: Viewer, *, days: int = 0) -> datetime:
+    """Return the moment (UTC) at which the viewer's today begins, or the day so many days after it."""
+    today = _local(viewer, viewer.now).date() + timedelta(days=days)
+    return datetime(today.year, today.month, today.day, tzinfo=_zone(viewer.time_zone)).astimezone(UTC)
+
+
 def initials(name: str) -> str:
     """Return the first letters of the first and the last word of a name.
 

@@ -42,7 +42,9 @@ async def sign_in(request: web.Request, viewer: Viewer) -> web.StreamResponse:
     to = local_path(request.query.get("next", "/"))
     if request.method in SAFE:
         async with hub.database.transaction() as session:
-            if await auth.signed_in(session, hub, request) is not None or not await users.count(session):
+            if not await users.count(session):
+                return _go("/")
+            if await auth.signed_in(session, hub, request) is not None:
                 return _go(to)
         return await _form(request, viewer, email="", to=to)
     require_own_page(request, hub.public_url)
@@ -61,7 +63,7 @@ async def sign_in(request: web.Request, viewer: Viewer) -> web.StreamResponse:
     except SignInRefused as error:
         return await _form(request, viewer, email=email, to=to, status=401, said=translate(str(error)))
     except TooManyTries as error:
-        said = translate("Too many wrong passwords. Try again in %(minutes)d min") % {"minutes": -(-error.wait // 60)}
+        said = translate("Too many wrong passwords. Try again in %(minutes)d min") % {"minutes": max(1, round(error.wait / 60))}
         response = await _form(request, viewer, email=email, to=to, status=429, said=said)
         response.headers["Retry-After"] = str(error.wait)
         return response

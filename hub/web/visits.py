@@ -83,6 +83,16 @@ class Visit:
         text = self.request.app[RENDERER].render(template, self.viewer, **values)
         return web.Response(text=text, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
 
+    def sheet(self, partial: str, title: str, **values: Any) -> web.Response:
+        """Render a form: alone for the side sheet, else as a page of its own.
+
+        A refused form without scripts is told by its status; with them the browser would note an error in its console.
+        """
+        if self.is_partial:
+            return self.page(partial, title=title, **values)
+        refused = bool(values.get("errors") or values.get("form_error"))
+        return self.page("sheet.html", status=422 if refused else 200, partial=partial, title=title, **values)
+
     def done(self, to: str, message: str = "", *, undo: str = "") -> web.Response:
         """Answer a change that worked: with scripts a toast and a closed sheet, without them the page it belongs to.
 

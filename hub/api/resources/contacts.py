@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import ColumnElement, and_, exists, select
+from sqlalchemy import ColumnElement, and_, exists, select, true
 
 from core.kernel import addresses
 from core.people import contacts
@@ -82,7 +82,7 @@ class ContactChange(Body):
 
 def matching(text: str) -> ColumnElement[bool]:
     """Return the condition under which a contact is found by these words, each anywhere in name, company, addresses."""
-    return and_(*(Contact.search.contains(word, autoescape=True) for word in folded(text).split()[:10]))
+    return and_(true(), *(Contact.search.contains(word, autoescape=True) for word in folded(text).split()[:10]))
 
 
 def _known_as(scheme: str, value: str) -> ColumnElement[bool]:
@@ -256,7 +256,8 @@ async def show_identity(call: Call, identity_id: Id) -> ContactIdentityView:
 
 async def add_identity(call: Call, body: NewContactIdentity) -> ContactIdentityView:
     """Add an address to a contact."""
-    contact = await records.changing(call, Contact, body.contact_id)
+    call.rights.require_change()
+    contact = await records.referred(call, Contact, body.contact_id, field="contact_id")
     identity = await contacts.add_identity(
         call.session,
         contact,
@@ -295,7 +296,7 @@ async def _country(call: Call) -> str:
 
 async def _check_company(call: Call, company_id: int | None) -> None:
     if company_id is not None:
-        await records.seen(call, Company, company_id)
+        await records.referred(call, Company, company_id, field="company_id")
 
 
 ENDPOINTS: Iterable[Endpoint] = (
@@ -305,7 +306,7 @@ ENDPOINTS: Iterable[Endpoint] = (
     Endpoint("PATCH", "/contacts/{contact_id}", change),
     Endpoint("GET", "/contacts/{contact_id}/timeline", show_timeline, listing=timeline.TIMELINE),
     Endpoint("GET", "/identities", list_identities, listing=IDENTITIES),
-    Endpoint("POST", "/identities", add_identity, status=201, refuses=(404, 409)),
+    Endpoint("POST", "/identities", add_identity, status=201, refuses=(409,)),
     Endpoint("GET", "/identities/{identity_id}", show_identity),
     Endpoint("DELETE", "/identities/{identity_id}", remove_identity),
 )

@@ -184,12 +184,13 @@ async def show(call: Call, deal_id: Id) -> DealView:
 
 async def add(call: Call, body: NewDeal) -> DealView:
     """Open a deal. What its stage asks for on entry is made a task."""
-    contact = await records.changing(call, Contact, body.contact_id)
+    call.rights.require_change()
+    contact = await records.referred(call, Contact, body.contact_id, field="contact_id")
     owner_id = call.user_id if body.owner_id is UNSET else body.owner_id
     if owner_id is not None:
         await users.for_work(call.session, owner_id, field="owner_id")
     if body.company_id is not None:
-        await records.seen(call, Company, body.company_id)
+        await records.referred(call, Company, body.company_id, field="company_id")
     deal = await deals.add(
         call.session,
         title=body.title,
@@ -212,9 +213,9 @@ async def add(call: Call, body: NewDeal) -> DealView:
 async def _begins_in(call: Call, body: NewDeal) -> Stage:
     if body.stage_id is None:
         if body.pipeline_id is not None:
-            await records.seen(call, Pipeline, body.pipeline_id)
+            await records.referred(call, Pipeline, body.pipeline_id, field="pipeline_id")
         return await progress.first_stage(call.session, body.pipeline_id)
-    stage = await records.seen(call, Stage, body.stage_id)
+    stage = await records.referred(call, Stage, body.stage_id, field="stage_id")
     if body.pipeline_id not in (None, stage.pipeline_id):
         raise Rejected("That stage belongs to another pipeline", field="stage_id")
     return stage
@@ -228,7 +229,7 @@ async def change(call: Call, deal_id: Id, body: DealChange) -> DealView:
         worth = values.pop("amount")
         values |= {"amount": None} if worth is None else {"amount": worth.amount, "currency": worth.currency}
     if values.get("company_id") is not None:
-        await records.seen(call, Company, values["company_id"])
+        await records.referred(call, Company, values["company_id"], field="company_id")
     if "owner_id" in values:
         await _hand_over(call, deal, values.pop("owner_id"))
     await deals.change(call.session, deal, at=call.now, actor_id=call.user_id, **values)
@@ -254,7 +255,7 @@ async def _hand_over(call: Call, deal: Deal, to: int | None) -> None:
 async def move(call: Call, deal_id: Id, body: Move) -> DealView:
     """Move a deal to another stage of its pipeline. A won or lost stage closes it, an open one reopens it."""
     deal = await records.changing(call, Deal, deal_id)
-    stage = await records.seen(call, Stage, body.stage_id)
+    stage = await records.referred(call, Stage, body.stage_id, field="stage_id")
     await progress.move(call.session, deal, stage, at=call.now, actor_id=call.user_id)
     return await _view(call, deal)
 
@@ -280,7 +281,7 @@ async def show_timeline(call: Call, deal_id: Id, query: ListQuery) -> Page[timel
 
 ENDPOINTS = (
     Endpoint("GET", "/deals", index, listing=DEALS),
-    Endpoint("POST", "/deals", add, status=201, refuses=(404,)),
+    Endpoint("POST", "/deals", add, status=201),
     Endpoint("GET", "/deals/{deal_id}", show),
     Endpoint("PATCH", "/deals/{deal_id}", change),
     Endpoint("GET", "/deals/{deal_id}/timeline", show_timeline, listing=timeline.TIMELINE),

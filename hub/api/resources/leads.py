@@ -150,7 +150,7 @@ async def convert(call: Call, lead_id: Id, body: Conversion) -> LeadView:
     """
     lead = await records.changing(call, Lead, lead_id)
     if body.pipeline_id is not None:
-        await records.seen(call, Pipeline, body.pipeline_id)
+        await records.referred(call, Pipeline, body.pipeline_id, field="pipeline_id")
     contact = await call.session.get(Contact, lead.contact_id)
     name = contact.name if contact else ""
     currency = (await workspace.get(call.session)).currency

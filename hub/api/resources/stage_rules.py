@@ -104,7 +104,7 @@ async def show_rule(call: Call, rule_id: Id) -> StageRuleView:
 async def add_rule(call: Call, body: NewStageRule) -> StageRuleView:
     """Have a stage ask for a task on entry."""
     call.rights.require_manage()
-    stage = await records.seen(call, Stage, body.stage_id)
+    stage = await records.referred(call, Stage, body.stage_id, field="stage_id")
     values = records.given(body) | {"escalation": _steps(body.escalation), "stage_id": stage.id}
     await _check_rule(call, values["due_minutes"], values["reminder_minutes"], values["assignee_id"])
     rule = StageRule(**values, created_at=call.now)
@@ -152,7 +152,7 @@ async def _check_rule(call: Call, due: int, reminder: int | None, assignee_id: i
 
 ENDPOINTS = (
     Endpoint("GET", "/stage-rules", list_rules, listing=STAGE_RULES),
-    Endpoint("POST", "/stage-rules", add_rule, status=201, refuses=(404,)),
+    Endpoint("POST", "/stage-rules", add_rule, status=201),
     Endpoint("GET", "/stage-rules/{rule_id}", show_rule),
     Endpoint("PATCH", "/stage-rules/{rule_id}", change_rule),
     Endpoint("DELETE", "/stage-rules/{rule_id}", remove_rule),

@@ -162,10 +162,14 @@ async def add(call: Call, body: NewTask) -> TaskView:
     A task on a deal, lead or conversation is on its contact as well.
     """
     call.rights.require_change()
-    deal = await records.seen(call, Deal, body.deal_id) if body.deal_id else None
-    lead = await records.seen(call, Lead, body.lead_id) if body.lead_id else None
-    talk = await records.seen(call, Conversation, body.conversation_id) if body.conversation_id else None
-    contact = await records.seen(call, Contact, body.contact_id) if body.contact_id else None
+    deal = await records.referred(call, Deal, body.deal_id, field="deal_id") if body.deal_id else None
+    lead = await records.referred(call, Lead, body.lead_id, field="lead_id") if body.lead_id else None
+    talk = (
+        await records.referred(call, Conversation, body.conversation_id, field="conversation_id")
+        if body.conversation_id
+        else None
+    )
+    contact = await records.referred(call, Contact, body.contact_id, field="contact_id") if body.contact_id else None
     about = {subject.contact_id for subject in (deal, lead, talk) if subject} | ({contact.id} if contact else set())
     if len(about) > 1:
         raise Rejected("Deal, lead, conversation and contact must be of one person", field="contact_id")
@@ -245,7 +249,7 @@ async def _assign(call: Call, task: Task, to: int | None) -> None:
 
 ENDPOINTS = (
     Endpoint("GET", "/tasks", index, listing=TASKS),
-    Endpoint("POST", "/tasks", add, status=201, refuses=(404,)),
+    Endpoint("POST", "/tasks", add, status=201),
     Endpoint("GET", "/tasks/{task_id}", show),
     Endpoint("PATCH", "/tasks/{task_id}", change),
     Endpoint("POST", "/tasks/{task_id}/completion", complete),

@@ -6,11 +6,13 @@
 (() => {
   const GATHER = 100;
   const waiting = new Set();
+  const asked = new WeakMap(); // when a region was last fetched; data-live-pace is the least time between two fetches, in ms
   let timer = null;
   let connected = false;
 
-  function busy(region) {
-    return region.querySelector(".is-lifted, .sortable-chosen") !== null; // somebody is holding a card
+  function mustWait(region) {
+    if (region.querySelector(".is-lifted, .sortable-chosen")) return true; // somebody is holding a card
+    return performance.now() - (asked.get(region) ?? -Infinity) < Number(region.dataset.livePace || 0);
   }
 
   function flush() {
@@ -19,8 +21,11 @@
     waiting.clear();
     for (const region of now) {
       if (!region.isConnected) continue;
-      if (busy(region)) waiting.add(region);
-      else htmx.trigger(region, "live", {}, false);
+      if (mustWait(region)) waiting.add(region);
+      else {
+        asked.set(region, performance.now());
+        htmx.trigger(region, "live", {}, false);
+      }
     }
     if (now.length) timer = setTimeout(flush, GATHER);
   }
