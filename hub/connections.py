@@ -183,3 +183,26 @@ async def create(
     )
     connection.sealed = vault.seal(secret, belongs_to=f"connection:{connection.key}")
     return connection
+
+
+def trouble(vault: Vault, connection: Connection) -> str | None:
+    """Return why a connection could not be used as it is stored; None if it could: secrets open, settings are right."""
+    try:
+        secrets = vault.open(connection.sealed, belongs_to=f"connection:{connection.key}")
+        registry.build(connection.kind, {**connection.settings, **secrets})
+    except HubError as error:
+        return str(error)
+    return None
+
+
+def reconfigure(vault: Vault, connection: Connection, settings: Mapping[str, Any]) -> None:
+    """Put new settings of its kind into a connection; those not named stay, secrets included, None is the default.
+
+    Raises:
+        Rejected: a setting is wrong.
+    """
+    belongs_to = f"connection:{connection.key}"
+    merged = {**connection.settings, **vault.open(connection.sealed, belongs_to=belongs_to), **settings}
+    plain, secret = split_secrets(connection.kind, {name: value for name, value in merged.items() if value is not None})
+    connection.settings = plain
+    connection.sealed = vault.seal(secret, belongs_to=belongs_to)

@@ -71,7 +71,8 @@ async def take(session: AsyncSession, *, now: datetime, has_mail: bool) -> bool:
         )
     told = ",".join(str(user_id) for user_id in sorted({row.user_id for row in written}))
     if told:
-        await session.execute(text(f"SELECT pg_notify('{TOLD}', :told)"), {"told": told if len(told) < 7900 else ""})  # "": anybody may have
+        names = told if len(told) < 7900 else ""  # a notification holds 8000 bytes; "" means that anybody may be told
+        await session.execute(text(f"SELECT pg_notify('{TOLD}', :told)"), {"told": names})
     return more
 
 
@@ -82,7 +83,7 @@ async def _addressees(session: AsyncSession, line: Any) -> list[int]:
         return []  # the lead's own notice says it
     if line.kind == "task.created" and line.lead_id is not None:
         return []  # likewise
-    if line.kind in _OWN_DOING_IS_NO_NEWS and line.user_id == line.actor_id:
+    if line.kind in _OWN_DOING_IS_NO_NEWS and line.actor_id is not None and line.user_id == line.actor_id:
         return []
     if line.user_id is not None:
         return [line.user_id]

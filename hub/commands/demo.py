@@ -12,15 +12,21 @@ import heapq
 import secrets
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.connections import Connection
 from core.kernel.clock import MovableClock
 from core.kernel.errors import Conflict
 from core.people.contacts import Contact
+from core.sales.deals import Deal
+from core.sales.leads import Lead
 from core.staff import users
-from hub.app import open_hub
+from core.talk.conversations import Message
+from core.work.notifications import Notification
+from core.work.tasks import Task
+from hub.app import Hub, open_hub
+from hub.commands.demo_company import PEOPLE
 from hub.commands.demo_play import Play
 from hub.commands.workplace import CLOCK, base_url, opened_url, require_no_hub, say, show
 from hub.database import open_database
@@ -43,14 +49,14 @@ async def fill(settings: Settings, options: argparse.Namespace) -> int:
             play = Play(hub, clock, now, seed=options.seed)
             await play.prepare(password)
             await run(play, until=now)
-            summary = await play.summary()
+            summary = await _summary(hub)
     address = base_url(settings)
     if options.json:
-        show({"url": address, "password": password, "users": play.sign_ins(), "records": summary})
+        show({"url": address, "password": password, "users": _sign_ins(), "records": summary})
         return 0
     print("The demo company is there: " + ", ".join(f"{count} {name}" for name, count in summary.items()))
     print(f"Start it with `switchyard serve` (or `make run`) and sign in at {address}\n")
-    for user in play.sign_ins():
+    for user in _sign_ins():
         print(f"  {user['email']:22} {user['role']:11} {user['name']}")
     print(f"\nThe password of each is  {password}")
     return 0
@@ -84,3 +90,26 @@ async def _require_empty(session: AsyncSession) -> None:
                 f"There are {model.__tablename__} in this database already. Nothing was changed. Name an empty one: "
                 "SWITCHYARD_DATABASE_URL, or SWITCHYARD_STATE_DIR with a new folder"
             )
+
+
+def _sign_ins() -> list[dict[str, str]]:
+    """Return with which addresses one can sign in."""
+    return [{"email": f"{person.key}@example.com", "name": person.name, "role": person.role.value} for person in PEOPLE]
+
+
+async def _summary(hub: Hub) -> dict[str, int]:
+    """Count what there is."""
+    models = {
+        "contacts": Contact,
+        "leads": Lead,
+        "deals": Deal,
+        "tasks": Task,
+        "messages": Message,
+        "notifications": Notification,
+        "channels": Connection,
+    }
+    async with hub.database.reading() as session:
+        return {
+            name: int(await session.scalar(select(func.count()).select_from(model)) or 0)
+            for name, model in models.items()
+        }

@@ -16,18 +16,16 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.contract import Receiver
-from core.connections import Connection
 from core.people.contacts import Contact
 from core.sales import deals, leads, pipelines
 from core.sales.deals import Deal, Outcome
-from core.sales.leads import Lead, LeadStatus
+from core.sales.leads import LeadStatus
 from core.sales.pipelines import Stage, StageRule
 from core.staff import absences, audit, teams, users, workspace
 from core.talk import conversations
-from core.talk.conversations import Conversation, Message
+from core.talk.conversations import Conversation
 from core.work import hours_json, notifications, stage_tasks, tasks
 from core.work.hours import Schedule
-from core.work.notifications import Notification
 from core.work.tasks import EscalationStep, Task
 from hub import connections, worker
 from hub.app import Hub
@@ -386,29 +384,3 @@ class Play:
             for user_id in self._people.values():
                 if user_id not in away:
                     await notifications.mark_read(session, user_id, at=now)
-
-    # --- what came of it ---
-
-    def sign_ins(self) -> list[dict[str, str]]:
-        """Return with which addresses one can sign in."""
-        return [
-            {"email": f"{person.key}@example.com", "name": person.name, "role": person.role.value}
-            for person in company.PEOPLE
-        ]
-
-    async def summary(self) -> dict[str, int]:
-        """Count what there is."""
-        models = {
-            "contacts": Contact,
-            "leads": Lead,
-            "deals": Deal,
-            "tasks": Task,
-            "messages": Message,
-            "notifications": Notification,
-            "channels": Connection,
-        }
-        async with self.hub.database.reading() as session:
-            return {
-                name: int(await session.scalar(select(func.count()).select_from(model)) or 0)
-                for name, model in models.items()
-            }

@@ -56,8 +56,9 @@ async def _show_sql(url: str) -> None:
             say("The database is up to date")
             return
         async with database.engine.connect() as connection:
+            transaction = await connection.begin()  # else Alembic would begin one, and commit it
             await connection.run_sync(_tried)
-            await connection.rollback()
+            await transaction.rollback()
     say("That is what would be done. Nothing was changed")
 
 

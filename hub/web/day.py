@@ -107,7 +107,7 @@ async def _counters(visit: Visit) -> Counters:
     return Counters(*row)
 
 
-async def _leads(visit: Visit) -> dict[str, Section]:
+async def _leads(visit: Visit) -> dict[str, Any]:
     newest = shown.leads_of(visit.rights, with_due=True).order_by(Lead.id.desc()).limit(SHOWN + 1)
     oldest = shown.leads_of(visit.rights, with_due=True).order_by(Lead.id).limit(SHOWN + 1)
     mine = list(await visit.session.execute(newest.where(*new_of_mine(visit))))
@@ -118,7 +118,7 @@ async def _leads(visit: Visit) -> dict[str, Section]:
     }
 
 
-async def _queue(visit: Visit) -> dict[str, Section]:
+async def _queue(visit: Visit) -> dict[str, Any]:
     """Return the tasks of the day by section: one statement finds them, one reads them."""
     now, tomorrow = visit.viewer.now, day_begins(visit.viewer, days=1)
     mine = _mine(visit)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from sqlalchemy import Select
@@ -17,7 +18,8 @@ PAGE = 50
 """Rows on a page."""
 
 
-class Chip(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Chip:
     """A filter to click on. `count` is how many it would show, None where that is not counted."""
 
     text: str

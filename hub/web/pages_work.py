@@ -1,9 +1,70 @@
-"""Pages."""
+"""The pages people work on all day, by address."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
+from hub.web import contacts, day, deals, leads, notifications, search, talk, tasks
+from hub.web.visits import Page, inside
+
+READS: tuple[tuple[str, Page], ...] = (
+    ("/", day.day),
+    ("/day/counters", day.counters),
+    ("/day/leads", day.leads),
+    ("/day/queue", day.queue),
+    ("/leads", leads.index),
+    ("/leads/new", leads.new),
+    ("/leads/{lead_id}", leads.show),
+    ("/deals", deals.index),
+    ("/deals/new", deals.new),
+    ("/deals/{deal_id}", deals.show),
+    ("/deals/{deal_id}/edit", deals.edit),
+    ("/deals/{deal_id}/lose", deals.ask_why),
+    ("/contacts", contacts.index),
+    ("/contacts/new", contacts.new),
+    ("/contacts/{contact_id}", contacts.show),
+    ("/contacts/{contact_id}/edit", contacts.edit),
+    ("/tasks", tasks.index),
+    ("/tasks/new", tasks.new),
+    ("/tasks/{task_id}", tasks.show),
+    ("/conversations/{conversation_id}", talk.show),
+    ("/notifications", notifications.index),
+    ("/notifications/bell", notifications.bell),
+    ("/notifications/{notification_id}", notifications.follow),
+    ("/search", search.search),
+)
+
+CHANGES: tuple[tuple[str, Page], ...] = (
+    ("/leads", leads.add),
+    ("/leads/{lead_id}/assignment", leads.assign),
+    ("/leads/{lead_id}/conversion", leads.convert),
+    ("/leads/{lead_id}/disqualification", leads.disqualify),
+    ("/leads/{lead_id}/notes", talk.note_on_lead),
+    ("/deals", deals.add),
+    ("/deals/{deal_id}", deals.change),
+    ("/deals/{deal_id}/stage", deals.move),
+    ("/deals/{deal_id}/win", deals.win),
+    ("/deals/{deal_id}/loss", deals.lose),
+    ("/deals/{deal_id}/assignment", deals.assign),
+    ("/deals/{deal_id}/notes", talk.note_on_deal),
+    ("/contacts", contacts.add),
+    ("/contacts/{contact_id}", contacts.change),
+    ("/contacts/{contact_id}/notes", talk.note_on_contact),
+    ("/duplicates/{duplicate_id}/dismissal", contacts.dismiss_duplicate),
+    ("/tasks", tasks.add),
+    ("/tasks/{task_id}", tasks.change),
+    ("/tasks/{task_id}/completion", tasks.complete),
+    ("/tasks/{task_id}/reopening", tasks.reopen),
+    ("/tasks/{task_id}/cancellation", tasks.cancel),
+    ("/tasks/{task_id}/postponement", tasks.postpone),
+    ("/conversations/{conversation_id}/notes", talk.note_on_conversation),
+    ("/notifications/reading", notifications.read_all),
+)
+
 
 def add_routes(app: web.Application) -> None:
-    """Add the pages."""
+    """Add the pages, in an order in which names stand before ids."""
+    for path, page in READS:
+        app.router.add_get(path, inside(page))
+    for path, page in CHANGES:
+        app.router.add_post(path, inside(page))

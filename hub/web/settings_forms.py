@@ -145,19 +145,22 @@ async def tried(visit: Visit, change: Awaitable[Any], *, conflict: str = "", fie
             await visit.session.flush()
             return result
     except IntegrityError:
+        await visit.session.refresh(visit.user)
         said = visit.translate(N_("Somebody has just made the same. Reload the page and look"))
         raise Refused({conflict: said} if conflict else {}, "" if conflict else said, 409) from None
     except Refused:
+        await visit.session.refresh(visit.user)
         raise
     except DomainError as error:
+        if not isinstance(error, Conflict | Stale | Rejected):
+            raise
+        await visit.session.refresh(visit.user)  # undone, it would be read again in the middle of a template
         errors, said = form_errors(error)
         errors = {_called(name, fields or {}): visit.translate(text) for name, text in errors.items()}
         said = visit.translate(said) if said else ""
         if conflict and isinstance(error, Conflict) and said:
             errors, said = {conflict: said}, ""
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 422)
-        if not isinstance(error, Conflict | Stale | Rejected):
-            raise
         raise Refused(errors, said, status) from error
 
 

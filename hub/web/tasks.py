@@ -66,7 +66,10 @@ async def index(visit: Visit) -> web.Response:
         "tasks/_list.html" if visit.is_partial else "tasks/tasks.html",
         groups=_grouped(visit, await shown.task_rows(visit, found.rows)),
         next=found.next,
-        filters=[*lists.chips(visit, "due", by_due, standard="open"), *lists.chips(visit, "who", by_who, standard="me")],
+        filters=[
+            *lists.chips(visit, "due", by_due, standard="open"),
+            *lists.chips(visit, "who", by_who, standard="me"),
+        ],
     )
 
 
@@ -166,8 +169,14 @@ async def add(visit: Visit) -> web.Response:
             )
     except (Rejected, Conflict) as refusal:
         return await _form(visit, None, values, refusal)
-    place = f"/deals/{task.deal_id}" if task.deal_id else (f"/contacts/{task.contact_id}" if task.contact_id else "/tasks")
-    return visit.done(place, N_("The task was added"))
+    return visit.done(_place(task), N_("The task was added"))
+
+
+def _place(task: Task) -> str:
+    """Return the page of what a task is about, to go back to where there are no scripts."""
+    if task.deal_id:
+        return f"/deals/{task.deal_id}"
+    return f"/contacts/{task.contact_id}" if task.contact_id else "/tasks"
 
 
 def _known(visit: Visit, vocabulary: str, field: str, values: Mapping[str, str]) -> str:

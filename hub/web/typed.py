@@ -27,8 +27,8 @@ def amount(text: str, currency: str, *, field: str = "amount") -> int | None:
     if re.fullmatch(r"\d{1,3}([.,]\d{3})+", plain) and digits != 3:
         plain = re.sub(r"[.,]", "", plain)  # thousands: nobody writes three decimals of a currency with two
     else:
-        whole, separator, decimals = re.split(r"([.,])(?=[^.,]*$)", plain) if re.search("[.,]", plain) else (plain, "", "")
-        plain = re.sub(r"[.,]", "", whole) + ("." if separator else "") + decimals
+        whole, point, decimals = plain.replace(",", ".").rpartition(".")
+        plain = f"{whole.replace('.', '') or '0'}.{decimals}" if point else decimals
     try:
         value = Decimal(plain).scaleb(digits)
     except InvalidOperation:

@@ -106,6 +106,12 @@ class Visit:
         # ASCII only: a header must not hold anything else
         return web.Response(status=204, headers={"HX-Trigger": ascii_json(told)})
 
+    def ask(self, sheet: str) -> web.Response:
+        """Answer a change that needs to know more first: with scripts open a sheet, without them go to its page."""
+        if not self.is_partial and "application/problem+json" not in self.request.headers.get("Accept", ""):
+            return web.Response(status=303, headers={"Location": sheet})
+        return web.Response(status=204, headers={"HX-Trigger": ascii_json({"open-sheet": {"url": sheet}})})
+
     def go(self, to: str) -> web.Response:
         """Send the browser to another page, with scripts or without."""
         if self.is_partial:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from channels.contract import ChannelSettings
 from core.kernel.errors import HubError
+from core.staff.users import Role
 from hub import cli
 from hub.commands import channel_settings
 from tests.hub.command_line import Switchyard
@@ -116,8 +117,8 @@ async def test_a_password_is_read_from_standard_input(switchyard, sql):
     assert await sql("SELECT count(*) FROM audit_log WHERE action = 'user.password_set'") == 1
 
 
-async def test_a_token_is_printed_alone_and_can_be_revoked(switchyard, sql):
-    switchyard(*ANNA)
+async def test_a_token_is_printed_alone_and_can_be_revoked(switchyard, sql, take_on):
+    await take_on("Anna")
     made = switchyard("token", "create", "--user", "anna@example.com", "--scope", "deals:read", "--name", "Shop")
     assert made.code == 0 and made.out.startswith("swy_") and len(made.out.split()) == 1
     (listed,) = switchyard("token", "list", "--json").json()
@@ -129,9 +130,9 @@ async def test_a_token_is_printed_alone_and_can_be_revoked(switchyard, sql):
     assert (wrong.code, "is not a scope" in wrong.err) == (1, True)
 
 
-async def test_a_dismissed_user_gets_no_token_and_the_last_owner_stays(switchyard, sql):
-    switchyard(*ANNA)
-    switchyard("user", "add", "olga@example.com", "--name", "Olga", "--role", "owner")
+async def test_a_dismissed_user_gets_no_token_and_the_last_owner_stays(switchyard, sql, take_on):
+    await take_on("Anna")
+    await take_on("Olga", Role.OWNER)
     assert switchyard("user", "deactivate", "anna@example.com").code == 0
     assert await sql("SELECT is_active FROM users WHERE name = 'Anna'") is False
     assert "dismissed" in switchyard("token", "create", "--user", "anna@example.com").err
@@ -139,8 +140,8 @@ async def test_a_dismissed_user_gets_no_token_and_the_last_owner_stays(switchyar
     assert (last.code, "last owner" in last.err) == (1, True)
 
 
-async def test_a_connection_is_added_listed_paused_and_resumed(switchyard, sql):
-    switchyard(*ANNA)
+async def test_a_connection_is_added_listed_paused_and_resumed(switchyard, sql, take_on):
+    await take_on("Anna")
     added = switchyard(
         *("connection", "add", "webform", "--title", "Website", "--set", "allowed_origins=https://a.example"),
         *("--set", "default_country=ru", "--set", "team=sales", "--set", "owner=anna@example.com"),
@@ -231,14 +232,10 @@ async def test_deliveries_are_listed_shown_word_for_word_and_replayed(switchyard
     ignored, processed = switchyard("delivery", "list", "--json").json()
     assert (processed["state"], ignored["state"]) == ("processed", "ignored")
     assert processed["events"][0]["lead_id"]
-    assert [row["id"] for row in switchyard("delivery", "list", "--json", "--state", "ignored").json()] == [
-        ignored["id"]
-    ]
 
     shown = switchyard("delivery", "show", processed["id"])
     assert "name=Vera&phone=89161234567" in shown.out
     assert "x-from: the shop" in shown.out
-    assert switchyard("delivery", "show", processed["id"], "--json").json()["body"] == "name=Vera&phone=89161234567"
 
     assert switchyard("delivery", "replay", processed["id"], "--json").json() == {"replayed": 1}
     assert switchyard("delivery", "replay", "--state", "ignored", "--json").json() == {"replayed": 1}
@@ -296,7 +293,7 @@ async def test_a_backup_brings_everything_back(switchyard, sql, tmp_path):
     assert switchyard("backup", str(file)).code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert switchyard("backup", str(file)).code == 1  # never over another one
-    switchyard("user", "add", "late@example.com", "--name", "Late", "--role", "viewer")
+    await sql("INSERT INTO users (email, name, role, created_at) VALUES ('l@example.com', 'Late', 'viewer', now())")
     in_use = switchyard("restore", str(file))
     assert (in_use.code, "--force" in in_use.err) == (1, True)
     (tmp_path / "nonsense").write_text("nonsense")

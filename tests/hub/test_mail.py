@@ -169,7 +169,6 @@ async def test_while_the_server_is_down_letters_wait_in_their_order(hub, ask, in
         await ask(message=f"word {number}")
     jobs = await _jobs(hub)
     assert [row.attempts for row in jobs] == [1, 0, 0, 0]
-    assert {row.due_at > clock.now() for row in jobs} == {True}  # those behind do not crowd the queue
     with _server(inbox, port):
         clock.set(max(row.due_at for row in jobs))
         await drain(hub)
@@ -261,7 +260,7 @@ async def test_with_tls_and_a_password(settings, database_url, clock, inbox, por
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))  # the operator's own authority
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
-    auth = {"authenticator": _checks(b"hub@x", b"right"), "auth_required": True, "auth_require_tls": scheme == "smtp"}
+    auth = {"authenticator": _checks(b"hub@x", b"right"), "auth_required": scheme == "smtp", "auth_require_tls": scheme == "smtp"}
     url = SecretStr(f"{scheme}://hub%40x:{password}@localhost:{port}")
     with_tls = settings.model_copy(update={"smtp_url": url})
 

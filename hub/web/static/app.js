@@ -80,6 +80,7 @@
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
     if (ctx.request.method !== "GET" && ctx.response.status < 400) {
+      if (ctx.sourceElement?.dataset?.note !== undefined) ctx.sourceElement.reset(); // it is on the timeline now
       document.dispatchEvent(new CustomEvent("switchyard:refresh"));
     }
   });
@@ -121,6 +122,7 @@
   }
 
   document.addEventListener("close-sheet", closeSheet);
+  document.addEventListener("open-sheet", (event) => openSheet({ href: event.detail.url, focus: () => {} }));
   sheet?.addEventListener("click", (event) => event.target === sheet && closeSheet());
 
   document.addEventListener("click", (event) => {
