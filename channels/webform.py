@@ -78,6 +78,11 @@ class WebForm:
         self._origins = frozenset(settings.allowed_origins)
         self._redirects = settings.redirects
 
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The sites whose pages may post and read the answer; empty: any may post, none may read."""
+        return self._origins
+
     def verify(self, request: RawRequest, now: datetime) -> None:
         """Check that the page may post here and that the body can be read and says something.
 

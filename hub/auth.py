@@ -8,6 +8,7 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -32,8 +33,12 @@ SETUP_LINK_LASTS = timedelta(hours=24)
 
 _hasher = PasswordHasher()  # argon2id with RFC 9106's low-memory parameters, about 50 to 120 ms
 _gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-# Checked when nobody has the address, so that the time to answer does not tell which addresses exist.
-_NOBODY = _hasher.hash(secrets.token_hex(16))
+
+
+@lru_cache(maxsize=1)
+def _nobody() -> str:
+    """Return a hash to check when nobody has the address, so that the time to answer does not tell which exist."""
+    return _hasher.hash(secrets.token_hex(16))
 
 
 class SignInRefused(DomainError):
@@ -76,9 +81,9 @@ async def hash_password(password: str) -> str:
         return await asyncio.to_thread(_hasher.hash, password)
 
 
-def _matches(stored: str, password: str) -> bool:
+def _matches(known: str | None, password: str) -> bool:
     try:
-        return _hasher.verify(stored, password)
+        return _hasher.verify(known or _nobody(), password)
     except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False
 
@@ -98,8 +103,8 @@ async def sign_in(hub: Hub, *, email: str, password: str, client: str, agent: st
         if wait:
             raise TooManyTries(wait)
         usable = user is not None and user.is_active and user.password_hash is not None
-        stored = user.password_hash if user is not None and usable and user.password_hash else _NOBODY
-        matches = await asyncio.to_thread(_matches, stored, password[:1000])
+        known = user.password_hash if user is not None and usable else None
+        matches = await asyncio.to_thread(_matches, known, password[:1000])
         if user is None or not usable or not matches:
             async with hub.database.transaction() as session:
                 await sessions.note_failure(session, email=email, client=client, at=now)
@@ -112,9 +117,7 @@ async def sign_in(hub: Hub, *, email: str, password: str, client: str, agent: st
     return token
 
 
-async def change_password(
-    session: AsyncSession, hub: Hub, *, who: SignedIn, old: str, new: str, client: str
-) -> None:
+async def change_password(session: AsyncSession, hub: Hub, *, who: SignedIn, old: str, new: str, client: str) -> None:
     """Give somebody another password, for which the old one is asked, and sign them out in their other browsers.
 
     A wrong one counts as a try: commit the session whether this succeeds or raises.
@@ -127,8 +130,8 @@ async def change_password(
     user = who.user
     if wait := await sessions.wait_before_trying(session, email=user.email, client=client, at=now):
         raise TooManyTries(wait)
-    async with _hashing:
-        matches = await asyncio.to_thread(_matches, user.password_hash or _NOBODY, old[:1000])
+    async with _hashing():
+        matches = await asyncio.to_thread(_matches, user.password_hash, old[:1000])
     if not matches:
         await sessions.note_failure(session, email=user.email, client=client, at=now)
         raise Rejected("That is not your present password", field="current_password")

@@ -39,13 +39,24 @@ def add_routes(app: web.Application) -> None:
 async def receive(request: web.Request) -> web.StreamResponse:
     """Take one request from outside; 2xx only once it is durable."""
     hub = request.app[HUB]
-    live = hub.switchboard.by_key(request.match_info["key"])
-    if live is None and hub.connections_changed.is_set():
-        await hub.switchboard.refresh()
-        live = hub.switchboard.by_key(request.match_info["key"])
+    live = await find(hub, hub.switchboard.by_key, request.match_info["key"])
     if live is None or live.receiver is None:
         return _refuse(None, 404, "There is no channel at this address. Was it deleted, or the address cut short?")
-    response = await _take(request, hub, live, live.receiver)
+    return await take(request, hub, live, live.receiver)
+
+
+async def find(hub: Hub, look_up: Callable[[str], Live | None], name: str) -> Live | None:
+    """Return a connection by its key or slug, one added a moment ago elsewhere too; None if there is none."""
+    live = look_up(name)
+    if live is None and hub.connections_changed.is_set():
+        await hub.switchboard.refresh()
+        live = look_up(name)
+    return live
+
+
+async def take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -> web.Response:
+    """Check a request, make it durable and acknowledge it; the answer says why where it is refused."""
+    response = await _take(request, hub, live, channel)
     _count(live.kind, response.status)
     return response
 

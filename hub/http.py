@@ -59,10 +59,10 @@ async def _everywhere(request: web.Request, handler: Handler) -> web.StreamRespo
     try:
         response = await handler(request)
     except web.HTTPException as error:
-        response = error
+        response = _worded(request, error) if error.status in (404, 405) else error
     except Exception:  # noqa: BLE001 - the last resort; the text is never shown
         log.exception("request_failed", method=request.method, path=request.path)
-        response = web.Response(status=500, text=f"Something went wrong on our side. It was noted as {request_id}\n")
+        response = _broken(request, request_id)
     finally:
         structlog.contextvars.unbind_contextvars("request_id")
     if not response.prepared:
@@ -74,6 +74,35 @@ async def _everywhere(request: web.Request, handler: Handler) -> web.StreamRespo
     if isinstance(response, web.HTTPException):
         raise response
     return response
+
+
+def _worded(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+    """Say that there is no such page in the way the browser asked; the API says it in its own."""
+    from hub.web import visits
+
+    if request.path.startswith("/api/"):
+        return error
+    if visits.wants_page(request):
+        page = visits.failed(request, error.status)
+    else:
+        page = visits.problem_document(error.status, (error.text or error.reason).strip())
+    if "Allow" in error.headers:
+        page.headers["Allow"] = error.headers["Allow"]
+    return page
+
+
+def _broken(request: web.Request, request_id: str) -> web.Response:
+    """Say that it was our fault, and how to find the line in the log."""
+    from hub.web import visits
+
+    said = f"Something went wrong on our side. It was noted as {request_id}"
+    if not visits.wants_page(request):
+        return visits.problem_document(500, said)
+    try:
+        return visits.failed(request, 500, reference=request_id)
+    except Exception:  # noqa: BLE001 - pages cannot be made at all
+        log.exception("page_failed", path=request.path)
+        return web.Response(status=500, text=f"{said}\n")
 
 
 async def healthz(_request: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ _SECRET_VALUES = re.compile(
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user and password in a URL
     r"|(?<=[?&]token=)[^&\s]+"
     r"|(?<=Bearer )\S+"
-    r"|\b\d{6,12}:[\w-]{30,}"  # a Telegram bot's token, which stands in its URLs
+    r"|(?<![0-9])\d{6,12}:[\w-]{30,}"  # a Telegram bot's token, which stands in its URLs
 )
 _HIDDEN = "[hidden]"
 

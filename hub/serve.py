@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -11,18 +12,13 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import structlog
-from aiohttp import web
-
-from hub import auth, revision, worker
-from hub.app import open_hub
+from hub import revision
 from hub.database import open_database
 from hub.settings import Settings
 
-log = structlog.get_logger(__name__)
-
 ROLES = ("web", "worker", "listener")
 Say = Callable[[str], None]
+_ADDRESS = "address"
 
 
 @asynccontextmanager
@@ -52,13 +48,25 @@ async def migrated(url: str, say: Say) -> None:
 
 
 async def serve(
-    settings: Settings, *, host: str, port: int, roles: Sequence[str] = ROLES, processes: int = 1,
-    spawns: bool = True, say: Say = print
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    roles: Sequence[str] = ROLES,
+    processes: int = 1,
+    spawns: bool = True,
+    say: Say = print,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way and stop.
 
     With more than one process the port is shared; the first one `spawns` the others.
     """
+    # Loaded here, so that the commands which only need the database start in half the time.
+    from aiohttp import web
+
+    from hub import auth, worker
+    from hub.app import open_hub
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -66,7 +74,8 @@ async def serve(
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(database_for(settings, say))
         await migrated(url, say)
-        public_url = settings.public_url or f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        public_url = settings.public_url or f"http://{shown}:{port}"
         hub = await stack.enter_async_context(open_hub(settings, url, public_url=public_url))
         await stack.enter_async_context(worker.running(hub, works="worker" in roles))
         if "web" in roles:
@@ -79,6 +88,7 @@ async def serve(
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, host, port, reuse_port=processes > 1 or None, backlog=1024).start()
+            _note_address(settings, public_url)
             say(f"Switchyard serves {public_url}")
             link = await auth.make_setup_link(hub)
             if link is not None:
@@ -100,6 +110,21 @@ async def serve(
                 await asyncio.to_thread(sibling.wait)
 
 
+def _note_address(settings: Settings, address: str) -> None:
+    """Leave word of where we listen, so that commands can name addresses that work."""
+    with contextlib.suppress(OSError):  # a read-only state folder is no reason not to serve
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        (settings.state_dir / _ADDRESS).write_text(address)
+
+
+def last_address(settings: Settings) -> str | None:
+    """Return where a hub with this state folder last listened, without a final slash; None if none ever did."""
+    try:
+        return (settings.state_dir / _ADDRESS).read_text().strip() or None
+    except OSError:
+        return None
+
+
 def _start_siblings(count: int, host: str, port: int, roles: Sequence[str], url: str) -> list[subprocess.Popen[bytes]]:
     """Start further processes on the same port and database; the kernel spreads the connections."""
     if count < 1:
@@ -108,4 +133,4 @@ def _start_siblings(count: int, host: str, port: int, roles: Sequence[str], url:
     for role in roles:
         command += ["--role", role]
     environment = {**os.environ, "SWITCHYARD_DATABASE_URL": url}
-    return [subprocess.Popen(command, env=environment) for _ in range(count)]  # noqa: S603 - our own program
+    return [subprocess.Popen(command, env=environment) for _ in range(count)]

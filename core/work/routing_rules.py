@@ -64,7 +64,9 @@ async def add(
     return rule
 
 
-async def change(session: AsyncSession, rule: RoutingRule, *, at: datetime, actor_id: int | None, **values: Any) -> None:
+async def change(
+    session: AsyncSession, rule: RoutingRule, *, at: datetime, actor_id: int | None, **values: Any
+) -> None:
     """Change a rule: title, conditions, is_active, or its target, for which both team_id and user_id are given.
 
     Raises:

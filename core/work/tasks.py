@@ -227,7 +227,13 @@ async def cancel(session: AsyncSession, task: Task, *, at: datetime, actor_id: i
     task.version += 1
     await _drop_steps(session, task)
     await events.record(
-        session, "task.canceled", at, details={}, actor_id=actor_id, user_id=task.assignee_id, **_subjects(task)
+        session,
+        "task.canceled",
+        at,
+        actor_id=actor_id,
+        user_id=task.assignee_id,
+        details={"title": task.title},
+        **_subjects(task),
     )
 
 
@@ -269,7 +275,7 @@ async def postpone(session: AsyncSession, task: Task, *, to: datetime, at: datet
         at,
         actor_id=actor_id,
         user_id=task.assignee_id,
-        details={"from": before, "to": to},
+        details={"from": before, "to": to, "title": task.title},
         **_subjects(task),
     )
 

@@ -73,6 +73,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(
     for endpoint in module.ENDPOINTS
 )
 
+RESOURCES: Final = frozenset(endpoint.resource for endpoint in ENDPOINTS)
+"""What scopes may name."""
+
 _NOTED_EVERY = timedelta(minutes=1)
 
 

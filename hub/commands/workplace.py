@@ -57,8 +57,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, nothing: str
 
 
 def base_url(settings: Settings) -> str:
-    """Return where the hub is reached as far as the settings tell, without a final slash."""
-    return settings.public_url or LOCAL_URL
+    """Return where the hub is reached, without a final slash: as the settings say, else where it last listened."""
+    return settings.public_url or serve.last_address(settings) or LOCAL_URL
 
 
 @asynccontextmanager

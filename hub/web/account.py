@@ -13,6 +13,7 @@ from hub import auth
 from hub.auth import SignedIn, TooManyTries
 from hub.i18n import LANGUAGES
 from hub.web import places
+from hub.web.signing_in import TOO_MANY
 from hub.web.visits import Visit
 from hub.web.words import N_
 
@@ -112,8 +113,8 @@ async def save_password(visit: Visit) -> web.StreamResponse:
             client=visit.client,
         )
     except TooManyTries as error:
-        said = visit.translate("Too many wrong passwords. Try again in %(minutes)d min")
-        page = await _page(visit, status=429, password_error=said % {"minutes": max(1, round(error.wait / 60))})
+        said = visit.translate(TOO_MANY) % {"minutes": max(1, round(error.wait / 60))}
+        page = await _page(visit, status=429, password_error=said)
         page.headers["Retry-After"] = str(error.wait)
         return page
     except Rejected as error:

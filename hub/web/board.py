@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from core.sales.deals import Deal, Outcome
@@ -36,10 +36,10 @@ class Column:
 
 
 async def columns(visit: Visit, stages: Sequence[Stage], *conditions: ColumnElement[bool]) -> list[Column]:
-    """Return the columns of a pipeline: one statement counts, one finds the newest deals of every stage."""
-    ids = [stage.id for stage in stages]
-    recent = or_(Deal.outcome == Outcome.OPEN, Deal.closed_at >= visit.viewer.now - CLOSED_FOR)
-    here = (Deal.pipeline_id == stages[0].pipeline_id, recent, *conditions)
+    """Return the columns of a pipeline: one statement counts, two find the newest open and closed deals of every stage."""
+    is_open = Deal.outcome == Outcome.OPEN
+    just_closed = and_(Deal.outcome != Outcome.OPEN, Deal.closed_at >= visit.viewer.now - CLOSED_FOR)
+    here = (Deal.pipeline_id == stages[0].pipeline_id, or_(is_open, just_closed), *conditions)
     counted = await visit.session.execute(
         access.narrow(
             select(Deal.stage_id, Deal.currency, func.count(), func.sum(Deal.amount)), visit.rights, Deal
@@ -54,7 +54,12 @@ async def columns(visit: Visit, stages: Sequence[Stage], *conditions: ColumnElem
         if total:
             sums.setdefault(stage_id, []).append(Money(int(total), currency))
     drawn: dict[int, list[ShownDeal]] = {}
-    for deal in await shown.deal_rows(visit, await _newest(visit, ids, here)):
+    # Two, since PostgreSQL has an index for either, and none for both.
+    opened = await _newest(visit, [stage.id for stage in stages if stage.category == Category.OPEN], is_open, *conditions)
+    closed = await _newest(
+        visit, [stage.id for stage in stages if stage.category != Category.OPEN], just_closed, *conditions
+    )
+    for deal in await shown.deal_rows(visit, [*opened, *closed]):
         drawn.setdefault(deal.stage.id, []).append(deal)
     return [
         Column(
@@ -68,7 +73,7 @@ async def columns(visit: Visit, stages: Sequence[Stage], *conditions: ColumnElem
     ]
 
 
-async def _newest(visit: Visit, stage_ids: Sequence[int], conditions: Sequence[ColumnElement[bool]]) -> list[Deal]:
+async def _newest(visit: Visit, stage_ids: Sequence[int], *conditions: ColumnElement[bool]) -> list[Deal]:
     """Return the newest deals of each stage: a walk along the index of each, not a sort of them all."""
     of_stage = (
         access.narrow(select(Deal), visit.rights, Deal)

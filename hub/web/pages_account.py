@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from hub.web import account, setup, signing_in
+from hub.web import account, public, setup, signing_in
 from hub.web.visits import inside, outside
 
 
@@ -21,3 +21,10 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/setup", outside(setup.first_step))
     app.router.add_post("/setup", outside(setup.first_step))
     app.router.add_get("/setup/channel", inside(setup.second_step, manages=True))
+    app.router.add_get("/f/thanks", outside(public.thanks))
+    app.router.add_get("/f/{slug}", outside(public.hosted_form))
+    app.router.add_post("/f/{slug}", outside(public.hosted_form))
+    app.router.add_get("/f/{slug}/thanks", outside(public.thanks))
+    app.router.add_get("/w/{key:[A-Za-z0-9_-]+}.js", public.script)
+    app.router.add_get("/robots.txt", public.robots)
+    app.router.add_get("/favicon.ico", public.favicon)

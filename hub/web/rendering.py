@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined, pass_context
@@ -21,13 +21,12 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from hub import i18n
-from hub.web import words
+from hub.web import formats, words
 
 if TYPE_CHECKING:
     from babel import Locale
 
 WEB = Path(__file__).parent
-HUES = 12
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Renderer:
         )
         self.environment.filters.update(
             money=self._money,
-            phone=_phone,
+            phone=formats.phone,
             moment=self._moment,
             day=self._day,
             clock=self._clock,
@@ -172,10 +171,10 @@ class Renderer:
             title = self._gettext(context, words.N_("Nobody yet"))
             return Markup('<span class="avatar nobody {}" title="{}">{}</span>').format(size, title, self.icon("user"))
         name = str(_of(person, "name") or "")
-        shown = escape(initials(name)) if name else self.icon("user")
+        shown = escape(formats.initials(name)) if name else self.icon("user")
         hint = Markup(' title="{}"').format(name) if name and titled else ""
         return Markup('<span class="avatar {} hue-{}" aria-hidden="true"{}>{}</span>').format(
-            size, hue(_of(person, "id")), hint, shown
+            size, formats.hue(_of(person, "id")), hint, shown
         )
 
     # times
@@ -256,7 +255,7 @@ class Renderer:
         state, pattern = "", words.N_("in {duration}")
         if left < 0:
             state, pattern = "is-late", words.N_("{duration} late")
-        elif left <= soon_seconds(due_at, since):
+        elif left <= formats.soon_seconds(due_at, since):
             state = "is-soon"
         if abs(left) < 60:
             pattern = words.N_("due now")
@@ -277,7 +276,7 @@ class Renderer:
     def _in_words(self, context: Context, pattern: str, seconds: float) -> str:
         from babel.units import format_unit
 
-        count, unit, length = duration(seconds)
+        count, unit, length = formats.duration(seconds)
         amount = format_unit(count, f"duration-{unit}", length, locale=context["viewer"].language)
         return self._gettext(context, pattern).replace("{duration}", str(amount))
 
@@ -326,7 +325,7 @@ class Renderer:
     def _address(context: Context, identity: Any) -> str:
         """Write an address the way people read it."""
         value = str(_of(identity, "value"))
-        return _phone(value) if _of(identity, "scheme") == "phone" else value
+        return formats.phone(value) if _of(identity, "scheme") == "phone" else value
 
 
 def local_date(viewer: Viewer, value: datetime) -> date:
@@ -340,38 +339,6 @@ def day_begins(viewer: Viewer, *, days: int = 0) -> datetime:
     return datetime(today.year, today.month, today.day, tzinfo=_zone(viewer.time_zone)).astimezone(UTC)
 
 
-def initials(name: str) -> str:
-    """Return the first letters of the first and the last word of a name.
-
-    >>> initials("Вера Павловна Соколова")
-    'ВС'
-    """
-    letters = [w[0] for w in name.split() if w[0].isalnum()]
-    return "".join(letters[:1] + letters[1:][-1:]).upper()
-
-
-def hue(record_id: Any) -> int:
-    """Return the number of a person's colour; neighbours in the order of ids get colours far apart."""
-    return int(str(record_id) if str(record_id).isdigit() else 0) * 5 % HUES
-
-
-def duration(seconds: float) -> tuple[int, str, Literal["short", "long"]]:
-    """Cut a span to one unit: how many, of what, and how long to write it. `static/times.js` does the same."""
-    span = abs(int(seconds))
-    if span < 2 * 3600:
-        return span // 60, "minute", "short"
-    if span < 2 * 86400:
-        return span // 3600, "hour", "short"
-    return span // 86400, "day", "long"
-
-
-def soon_seconds(due_at: datetime, since: datetime | None) -> float:
-    """Return how long before a deadline it turns amber: a quarter of its time, an hour where the start is unknown."""
-    if since is None or since >= due_at:
-        return timedelta(hours=1).total_seconds()
-    return (due_at - since).total_seconds() / 4
-
-
 def amount_value(value: Any) -> str:
     """Write an amount for an `<input>`: major units with a point, nothing for None."""
     from babel.numbers import get_currency_precision
@@ -381,16 +348,6 @@ def amount_value(value: Any) -> str:
         return ""
     text = f"{Decimal(amount).scaleb(-get_currency_precision(_of(value, 'currency') or 'EUR')):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _phone(value: str) -> str:
-    import phonenumbers
-
-    try:
-        number = phonenumbers.parse(value)
-    except phonenumbers.NumberParseException:
-        return value
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL))
 
 
 def _of(thing: Any, name: str) -> Any:
@@ -413,25 +370,5 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
-def locale_name(language: str, country: str) -> str:
-    """Return the locale whose formats a person reads best: their language as their country writes it.
-
-    English outside the countries that CLDR knows an English for is written the European way, with a 24-hour clock.
-    """
-    from babel import localedata
-
-    for name in (f"{language}_{country}", language if language != "en" or not country else "en_150"):
-        if localedata.exists(name):
-            return name
-    return "en_150"
-
-
-@lru_cache(maxsize=32)
-def _parsed_locale(language: str, country: str) -> Locale:
-    from babel import Locale
-
-    return Locale.parse(locale_name(language, country))
-
-
 def _locale(viewer: Viewer) -> Locale:
-    return _parsed_locale(viewer.language, viewer.country)
+    return formats.parsed_locale(viewer.language, viewer.country)

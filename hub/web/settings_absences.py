@@ -1,4 +1,4 @@
-"""Absences: noting that somebody will be away. Administrators for everybody, heads for those they lead, all for themselves."""
+"""Absences: administrators note them for everybody, heads for those they lead, everybody for themselves."""
 
 from __future__ import annotations
 

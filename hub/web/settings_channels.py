@@ -26,7 +26,7 @@ from hub.web.visits import Visit
 from hub.web.words import N_
 
 PROPOSED_RATE = 600
-"""Requests a minute that a form added here takes, unless somebody says otherwise: floods stop there, visitors do not."""
+"""Requests a minute that a form added here takes, unless somebody says otherwise: it stops floods, not visitors."""
 
 _ABOUT = {
     "webform": N_("A form on your own site, or a ready page of ours. Takes a minute."),

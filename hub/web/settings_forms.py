@@ -1,4 +1,4 @@
-"""Forms of the settings: read field by field, tried as one change, and shown again with what was typed if that fails."""
+"""Forms of the settings: read field by field, tried as one change, and shown again as typed if that fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hub.web.words import N_
 _STATUS: dict[type[DomainError], int] = {Conflict: 409, Stale: 412}
 
 
-class Refused(Exception):  # noqa: N818 - it is a turn in the conversation, not a fault
+class Refused(Exception):
     """A form that has to be shown again, with what is wrong with it."""
 
     def __init__(self, errors: Mapping[str, str], said: str, status: int) -> None:
@@ -125,12 +125,14 @@ def require_version(visit: Visit, record: Any) -> None:
     if version and version != str(record.version):
         raise Stale(
             visit.translate(
-                N_("Somebody else changed this meanwhile. What you typed is still here: save again to put it in place of theirs")
+                N_("Somebody changed this meanwhile. What you typed is still here: save again to replace theirs")
             )
         )
 
 
-async def tried(visit: Visit, change: Awaitable[Any], *, conflict: str = "", fields: Mapping[str, str] | None = None) -> Any:
+async def tried(
+    visit: Visit, change: Awaitable[Any], *, conflict: str = "", fields: Mapping[str, str] | None = None
+) -> Any:
     """Carry out a change as a whole and return what it does.
 
     conflict  the field at which a clash is shown; "": above the form

@@ -1,7 +1,7 @@
 """People: who works here, taking somebody on, changing their account, letting them go and handing their work over.
 
-Somebody new gets a first password from whoever takes them on and changes it in their profile; there is no link by e-mail,
-since a company may run without a mail server.
+Somebody new gets a first password from whoever takes them on and changes it in their profile; there is no link by
+e-mail, since a company may run without a mail server.
 """
 
 from __future__ import annotations
@@ -241,6 +241,7 @@ async def _form(
 ) -> web.Response:
     teams = await visit.session.execute(select(Team.id, Team.name).order_by(Team.name))
     people: list[tuple[int, str]] = []
+    sets_owners = visit.rights.role is Role.OWNER or values["role"] == "owner"
     open_work = None
     if user is not None:
         values = {"is_active": user.is_active} | values
@@ -256,7 +257,7 @@ async def _form(
         refused=refused,
         user=user,
         values=values,
-        roles=[role.value for role in Role if role is not Role.OWNER or visit.rights.role is Role.OWNER or values["role"] == "owner"],
+        roles=[role.value for role in Role if role is not Role.OWNER or sets_owners],
         teams=[tuple(row) for row in teams],
         people=people,
         open_work=open_work,

@@ -7,21 +7,18 @@ from typing import Any
 
 from aiohttp import web
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.connections import Connection
 from core.kernel.addresses import email as canonical_email
-from core.kernel.errors import Forbidden, NotFound, Rejected
-from core.people.contacts import Contact
+from core.kernel.errors import Forbidden, Rejected
 from core.sales.leads import Lead
-from core.staff import access, audit, users, workspace
-from core.staff.users import User
-from core.work.tasks import OPEN_STATUSES, Task
+from core.staff import audit, users, workspace
 from hub import auth, connections
 from hub.hooks import HUB, client_of
 from hub.i18n import LANGUAGES, translator_for
 from hub.web import places
 from hub.web.rendering import Viewer
+from hub.web.shown import ShownLead, lead_rows, leads_of
 from hub.web.signing_in import is_https
 from hub.web.snippet import snippet
 from hub.web.visits import SAFE, Visit, shown
@@ -147,7 +144,7 @@ def _form(
 async def second_step(visit: Visit) -> web.StreamResponse:
     """Show the first web form, made here if there is none, and its first request as soon as it is there."""
     connection = await _first_form(visit)
-    lead = await _first_request(visit.session, visit, connection.id)
+    lead = await _first_request(visit, connection.id)
     if visit.is_partial:
         return visit.page("account/_first_request.html", lead=lead)
     public_url = visit.hub.public_url
@@ -194,33 +191,8 @@ async def _first_form(visit: Visit) -> Connection:
     return made
 
 
-async def _first_request(session: AsyncSession, visit: Visit, connection_id: int) -> dict[str, Any] | None:
-    """Return the first lead of a connection as `account/_first_request.html` shows it; None if there is none yet."""
-    lead = await session.scalar(
-        access.narrow(select(Lead), visit.rights, Lead)
-        .where(Lead.connection_id == connection_id)
-        .order_by(Lead.id)
-        .limit(1)
-    )
-    if lead is None:
-        return None
-    try:
-        contact = await access.fetch(session, visit.rights, Contact, lead.contact_id)
-    except NotFound:
-        return None
-    due_at = await session.scalar(
-        access.narrow(select(Task.due_at), visit.rights, Task)
-        .where(Task.lead_id == lead.id, Task.status.in_(OPEN_STATUSES))
-        .order_by(Task.due_at)
-        .limit(1)
-    )
-    return {
-        "id": lead.id,
-        "contact": contact,
-        "message": lead.message,
-        "source": lead.source,
-        "owner": None if lead.owner_id is None else await session.get(User, lead.owner_id),
-        "due_at": due_at,
-        "created_at": lead.created_at,
-        "version": lead.version,
-    }
+async def _first_request(visit: Visit, connection_id: int) -> ShownLead | None:
+    """Return the first lead of a connection; None if there is none yet."""
+    statement = leads_of(visit.rights, with_due=True).where(Lead.connection_id == connection_id)
+    rows = (await visit.session.execute(statement.order_by(Lead.id).limit(1))).all()
+    return next(iter(await lead_rows(visit.session, rows)), None)

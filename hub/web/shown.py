@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.people.contacts import Contact, ContactIdentity
@@ -265,7 +266,7 @@ async def _next_tasks(visit: Visit, deal_ids: Sequence[int]) -> dict[int | None,
     statement = (
         select(Task)
         .where(Task.deal_id.in_(deal_ids), Task.status.in_(OPEN_STATUSES))
-        .distinct(Task.deal_id)
+        .ext(distinct_on(Task.deal_id))
         .order_by(Task.deal_id, Task.due_at.asc().nulls_last(), Task.id)
     )
     return {task.deal_id: task for task in await visit.session.scalars(access.narrow(statement, visit.rights, Task))}

@@ -14,6 +14,10 @@ from hub.hooks import HUB, client_of
 from hub.i18n import translator_for
 from hub.web.rendering import Viewer
 from hub.web.visits import SAFE, Visit, local_path, shown
+from hub.web.words import N_
+
+TOO_MANY = N_("Too many wrong passwords. Try again in %(minutes)d min")
+REFUSED = N_("The e-mail address or the password is wrong")
 
 
 def require_own_page(request: web.Request, public_url: str) -> None:
@@ -60,10 +64,10 @@ async def sign_in(request: web.Request, viewer: Viewer) -> web.StreamResponse:
             client=client_of(request, hub.settings),
             agent=request.headers.get("User-Agent", ""),
         )
-    except SignInRefused as error:
-        return await _form(request, viewer, email=email, to=to, status=401, said=translate(str(error)))
+    except SignInRefused:
+        return await _form(request, viewer, email=email, to=to, status=401, said=translate(REFUSED))
     except TooManyTries as error:
-        said = translate("Too many wrong passwords. Try again in %(minutes)d min") % {"minutes": max(1, round(error.wait / 60))}
+        said = translate(TOO_MANY) % {"minutes": max(1, round(error.wait / 60))}
         response = await _form(request, viewer, email=email, to=to, status=429, said=said)
         response.headers["Retry-After"] = str(error.wait)
         return response

@@ -297,6 +297,11 @@ def problem(request: web.Request, viewer: Viewer, error: DomainError) -> web.Res
     return response
 
 
+def failed(request: web.Request, status: int, *, reference: str | None = None) -> web.Response:
+    """Tell a person that there is no page here, or that it could not be made; `reference` finds the line in the log."""
+    return shown(request, guest(request), "error.html", status=status, what=status, reference=reference, detail=None)
+
+
 def problem_document(status: int, title: str) -> web.Response:
     """Answer a script with what went wrong (RFC 9457)."""
     body = msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": title})

@@ -38,11 +38,16 @@ async def _rights(hub, user):
 class Browser:
     def __init__(self, frames):
         self._frames = frames
+        self._coming = None
 
     async def next(self, *, within=5.0):
         """Return the next event's name and data."""
         while True:
-            frame = await asyncio.wait_for(anext(self._frames), within)
+            self._coming = self._coming or asyncio.ensure_future(anext(self._frames))
+            done, _ = await asyncio.wait({self._coming}, timeout=within)
+            if not done:
+                raise TimeoutError
+            frame, self._coming = self._coming.result(), None
             if frame.startswith(b"event: "):
                 name, data = frame.strip().split(b"\n")
                 return name[7:].decode(), msgspec.json.decode(data[6:])
@@ -53,13 +58,20 @@ class Browser:
         except TimeoutError:
             return None
 
+    async def close(self):
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.wait({self._coming})
+
 
 @asynccontextmanager
 async def _browser(hub, user):
     with hub.live.stream(await _rights(hub, user)) as stream:
         frames = stream.frames()
         assert (await anext(frames)).startswith(b"retry:")
-        yield Browser(frames)
+        browser = Browser(frames)
+        yield browser
+        await browser.close()
 
 
 async def _contact(hub, owner, *, team_id=None):
@@ -177,6 +189,7 @@ async def test_a_browser_that_is_slow_is_told_to_read_everything_again(hub, take
     browser = Browser(stream.frames())
     assert await browser.next() == ("changed", {"kinds": ["*"]})
     assert await browser.silent(0.05) is None
+    await browser.close()
 
 
 async def test_a_stream_stays_open_by_beats(hub, take_on):

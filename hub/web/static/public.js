@@ -5,24 +5,28 @@
   const form = document.querySelector("form[data-public]");
   if (!form) return;
   const hidden = (name) => form.querySelector(`input[type=hidden][name="${name}"]`);
-  const query = new URLSearchParams(location.search);
-  for (const name of ["utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term", "gclid", "yclid", "fbclid"]) {
-    const field = hidden(name);
-    if (field && !field.value && query.get(name)) field.value = query.get(name);
-  }
+  const button = form.querySelector("button[type=submit]");
   if (!hidden("referrer").value) hidden("referrer").value = document.referrer;
-  if (!hidden("landing_page").value) hidden("landing_page").value = location.href;
+
+  let wasSent = false;
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) {
       event.preventDefault();
       return;
     }
-    form.dataset.sent = "yes";
-    form.querySelector("button[type=submit]").setAttribute("aria-disabled", "true");
+    form.dataset.sent = wasSent = "yes";
+    button.setAttribute("aria-disabled", "true");
   });
+  // Back on this page after sending: the same words are the same request, other words are another one.
   addEventListener("pageshow", () => {
     delete form.dataset.sent;
-    form.querySelector("button[type=submit]").removeAttribute("aria-disabled");
+    button.removeAttribute("aria-disabled");
   });
-  document.querySelector("[aria-invalid=true]")?.focus();
+  form.addEventListener("input", () => {
+    if (!wasSent) return;
+    wasSent = false;
+    hidden("submission_id").value = [...crypto.getRandomValues(new Uint8Array(12))].map((n) => n.toString(16).padStart(2, "0")).join("");
+  });
+  if (!document.querySelector("[data-summary]")) return;
+  document.querySelector("[aria-invalid=true], [data-summary]").focus();
 })();

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -226,8 +227,6 @@ def _body_for(endpoint: Any, house: House) -> dict[str, Any]:
         "due_at": later,
         "due_minutes": 5,
     }
-    import msgspec
-
     fields = msgspec.structs.fields(endpoint.shape.body)
     body = {field.name: known[field.name] for field in fields if field.required}
     return body | ({"kind": "call"} if "due_minutes" in body else {})

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import FormData
 
 from core.staff.users import Role
-from tests.conftest import VERA
+from tests.conftest import VERA, add_webform
 
 
 async def test_a_form_post_is_seen_as_one_contact_lead_deal_and_task(api, client, webform, take_on, drain, clock):
@@ -119,8 +119,6 @@ async def test_a_disqualified_lead_takes_its_deal_and_its_task_along(api, client
 
 
 async def test_a_lead_without_a_deal_is_given_one_when_it_is_converted(api, hub, client, take_on, drain):
-    from tests.conftest import add_webform
-
     anna = await api(await take_on("Anna"))
     form = await add_webform(hub, make_deal=False)
     await client.post(f"/hooks/{form.key}", data=VERA)
