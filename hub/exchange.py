@@ -36,6 +36,12 @@ BATCH = 400
 _TAKE_BREATH = 50
 _SMALL_BODY = 64 * 1024  # bytes
 _SMALL_BODIES = text("SELECT id, body FROM deliveries WHERE id = ANY(:ids) AND octet_length(body) <= :most")
+_NOTE_EVERY = timedelta(seconds=15)
+_NOTE_USE = text(
+    "UPDATE connections c SET last_received_at = v.at "
+    "FROM unnest(CAST(:ids AS bigint[]), CAST(:moments AS timestamptz[])) AS v(id, at) "
+    "WHERE c.id = v.id AND (c.last_received_at IS NULL OR c.last_received_at < v.at)"
+)
 _BODY = text("SELECT body FROM deliveries WHERE id = :id")
 LEASE = timedelta(seconds=60)
 
@@ -63,6 +69,7 @@ class Exchange:
         assert isinstance(table, Table)
         self.queue = LaneQueue(table, ("connection_id", "received_at", "request"), lease=LEASE)
         self._in_hand: set[int] = set()
+        self._noted: dict[int, datetime] = {}
 
     async def work(self, worker_id: int) -> int:
         """Claim a batch and work it off; return how many deliveries it had, 0 if nothing was due."""
@@ -87,8 +94,22 @@ class Exchange:
             if any(self._switchboard.by_id(row.connection_id) is None for row in rows):
                 await self._switchboard.refresh()  # added a moment ago, on another node
             await self._settle(await self._read_all(rows))
+            await self._note_use(rows)
         finally:
             self._in_hand.difference_update(row.id for row in rows)
+
+    async def _note_use(self, rows: Sequence[Any]) -> None:
+        """Note when each connection last brought something: apart from the batch, and to the quarter of a minute."""
+        latest: dict[int, datetime] = {}
+        for row in rows:
+            noted = self._noted.get(row.connection_id)
+            if noted is None or row.received_at - noted > _NOTE_EVERY:
+                latest[row.connection_id] = max(row.received_at, latest.get(row.connection_id, row.received_at))
+        if not latest:
+            return
+        self._noted |= latest
+        async with self._database.transaction() as session:
+            await session.execute(_NOTE_USE, {"ids": list(latest), "moments": list(latest.values())})
 
     async def _read_all(self, rows: Sequence[Any]) -> list[_Read]:
         """Have each delivery read by its channel. Large bodies are fetched one at a time, so that a batch fits in memory."""
@@ -111,7 +132,8 @@ class Exchange:
     def _read(self, row: Any, body: bytes) -> _Read:
         live = self._switchboard.by_id(row.connection_id)
         if live is None:
-            return _Read(row, state=DeliveryState.DEAD, error="The channel was removed or cannot be used; replay after mending it")
+            problem = "The channel was removed or cannot be used; replay after mending it"
+            return _Read(row, state=DeliveryState.DEAD, error=problem)
         if live.receiver is None:
             return _Read(row, state=DeliveryState.DEAD, error=f"A channel of kind {live.kind} receives no requests")
         try:
@@ -122,7 +144,8 @@ class Exchange:
             return _Read(row, state=DeliveryState.DEAD, error=str(error))
         except Exception as error:  # a fault of ours: the request is kept, to be replayed once it is mended
             log.exception("delivery_unreadable", delivery_id=row.id, connection_id=row.connection_id)
-            return _Read(row, state=DeliveryState.DEAD, error=f"Could not be read ({type(error).__name__}); replay after an update")
+            problem = f"Could not be read ({type(error).__name__}); replay after an update"
+            return _Read(row, state=DeliveryState.DEAD, error=problem)
         return _Read(row, events=found) if found else _Read(row, state=DeliveryState.IGNORED)
 
     async def _settle(self, batch: Sequence[_Read], behind: Sequence[Any] = ()) -> bool:
@@ -137,7 +160,7 @@ class Exchange:
                 await _mark(session, batch, outcomes)
         except jobs.Lost:
             log.warning("batch_lost", deliveries=len(batch))
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is noted at the delivery
+        except Exception as error:  # whatever it was, it is noted at the delivery
             if len(batch) == 1:
                 await self._fail(batch[0], error, behind)
             else:

@@ -4,9 +4,9 @@
 set -eu
 bin=.venv/bin
 mkdir -p build
-"$bin/pybabel" --quiet extract --mapping-file=babel.cfg --keyword=_ --keyword=ngettext:1,2 --no-location --sort-output \
+"$bin/pybabel" --quiet extract --mapping-file=babel.cfg --keyword=_ --keyword=N_ --keyword=say --keyword=_say --keyword=ngettext:1,2 --no-location --sort-output \
     --project=Switchyard --output-file=build/messages.pot hub channels webhooks core
-if "$bin/pybabel" --quiet update --input-file=build/messages.pot --output-dir=hub/locale --no-wrap \
+if "$bin/pybabel" --quiet update --domain=switchyard --input-file=build/messages.pot --output-dir=hub/locale --no-wrap --no-fuzzy-matching \
     --ignore-obsolete --ignore-pot-creation-date "$@"; then
     exit 0
 fi

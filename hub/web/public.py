@@ -35,7 +35,8 @@ HIDDEN = (*MARKS, "referrer", "landing_page", "submission_id")
 _LONGEST = 2_000  # characters of a hidden field
 
 _REFUSALS = {
-    413: N_("That is more than the form takes. What you typed is still here: make it shorter and send it again."),
+    400: N_("Nothing that can be read was sent. Fill in the form and send it again."),
+    413: N_("That is more than the form takes, and nothing was sent. Make it shorter, please."),
     429: N_("Too many are sending at the moment. What you typed is still here: try again in a minute."),
     503: N_("The form cannot take anything right now. What you typed is still here: try again in a few minutes."),
 }

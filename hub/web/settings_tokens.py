@@ -13,7 +13,7 @@ from core.kernel.errors import Rejected
 from core.staff import tokens, users
 from core.staff.tokens import ApiToken
 from hub.api import actors
-from hub.commands.staff import RESOURCES
+from hub.api.mount import RESOURCES
 from hub.web.settings_forms import Fields, Refused, note, tried
 from hub.web.shown import Person
 from hub.web.visits import Visit
