@@ -140,6 +140,4 @@ async def changed(session: AsyncSession, connection: Connection, *, at: datetime
     connection.version += 1
     await session.flush()
     await announce(session)
-    await events.record(
-        session, "connection.changed", at, actor_id=actor_id, details={"connection_id": connection.id}
-    )
+    await events.record(session, "connection.changed", at, actor_id=actor_id, details={"connection_id": connection.id})

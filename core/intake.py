@@ -325,7 +325,9 @@ class _Decision:
             routing=chosen.explanation,
             created_at=self.now,
         )
-        self.tell_of_message(person, talk, message_id, owner_id=owner_id, deal_id=deal_id, lead_id=lead_id, is_first=True)
+        self.tell_of_message(
+            person, talk, message_id, owner_id=owner_id, deal_id=deal_id, lead_id=lead_id, is_first=True
+        )
         self.tell(
             "lead.created",
             contact_id=person.id,

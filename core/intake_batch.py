@@ -180,7 +180,8 @@ class Known:
         addresses: Sequence[tuple[str, str]],
         messages: Sequence[tuple[int, str]],
     ) -> Known:
-        """Lock the addresses, and whom they belong to, for the length of the transaction; then look everything up, once.
+        """Lock the addresses, and whom they belong to, for the length of the transaction; then look everything up,
+        once.
 
         Both, since one person may write to two nodes at once from two of their addresses.
         """

@@ -29,8 +29,8 @@ from webhooks.ingress import Ingress
 class Hub:
     """Everything the application runs on.
 
-    Made once and handed to web handlers, jobs and loops. It stops there: `core`, `channels` and `webhooks` are given only
-    the part they need.
+    Made once and handed to web handlers, jobs and loops. It stops there: `core`, `channels` and `webhooks` are given
+    only the part they need.
     """
 
     settings: Settings

@@ -141,7 +141,9 @@ async def change_password(session: AsyncSession, hub: Hub, *, who: SignedIn, old
         raise Rejected(str(error), field="new_password") from error
     user.version += 1
     await sessions.end_others(session, who.session)
-    audit.note(session, "user.password_changed", at=now, user_id=user.id, entity="user", entity_id=user.id, client=client)
+    audit.note(
+        session, "user.password_changed", at=now, user_id=user.id, entity="user", entity_id=user.id, client=client
+    )
 
 
 async def signed_in(session: AsyncSession, hub: Hub, request: web.Request) -> SignedIn | None:
@@ -168,7 +170,13 @@ def check_csrf(given: str, expected: str) -> None:
 def set_cookie(response: web.StreamResponse, token: str, *, secure: bool) -> None:
     """Give the browser its session."""
     response.set_cookie(
-        COOKIE, token, max_age=int(sessions.LASTS.total_seconds()), httponly=True, samesite="Lax", secure=secure, path="/"
+        COOKIE,
+        token,
+        max_age=int(sessions.LASTS.total_seconds()),
+        httponly=True,
+        samesite="Lax",
+        secure=secure,
+        path="/",
     )
 
 

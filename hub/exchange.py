@@ -58,9 +58,7 @@ class _Read(NamedTuple):
 class Exchange:
     """Works off the deliveries of all connections."""
 
-    def __init__(
-        self, database: Database, switchboard: Switchboard, clock: Clock, *, batch: int = BATCH
-    ) -> None:
+    def __init__(self, database: Database, switchboard: Switchboard, clock: Clock, *, batch: int = BATCH) -> None:
         self._database = database
         self._batch = batch
         self._switchboard = switchboard
@@ -112,7 +110,9 @@ class Exchange:
             await session.execute(_NOTE_USE, {"ids": list(latest), "moments": list(latest.values())})
 
     async def _read_all(self, rows: Sequence[Any]) -> list[_Read]:
-        """Have each delivery read by its channel. Large bodies are fetched one at a time, so that a batch fits in memory."""
+        """Have each delivery read by its channel. Large bodies are fetched one at a time, so that a batch fits in
+        memory.
+        """
         async with self._database.reading() as session:
             small = await session.execute(_SMALL_BODIES, {"ids": [row.id for row in rows], "most": _SMALL_BODY})
             bodies = {row.id: row.body for row in small}

@@ -60,7 +60,7 @@ async def _everywhere(request: web.Request, handler: Handler) -> web.StreamRespo
         response = await handler(request)
     except web.HTTPException as error:
         response = _worded(request, error) if error.status in (404, 405) else error
-    except Exception:  # noqa: BLE001 - the last resort; the text is never shown
+    except Exception:
         log.exception("request_failed", method=request.method, path=request.path)
         response = _broken(request, request_id)
     finally:
@@ -100,7 +100,7 @@ def _broken(request: web.Request, request_id: str) -> web.Response:
         return visits.problem_document(500, said)
     try:
         return visits.failed(request, 500, reference=request_id)
-    except Exception:  # noqa: BLE001 - pages cannot be made at all
+    except Exception:
         log.exception("page_failed", path=request.path)
         return web.Response(status=500, text=f"{said}\n")
 
@@ -123,7 +123,7 @@ async def readyz(request: web.Request) -> web.Response:
             oldest = await connection.scalar(text("SELECT min(due_at) FROM deliveries WHERE due_at IS NOT NULL"))
             age = max(0.0, (hub.clock.now() - oldest).total_seconds()) if oldest else 0.0
             checks["queue_age_seconds"] = round(age, 1)
-    except Exception as error:  # noqa: BLE001 - whatever it is, we are not ready
+    except Exception as error:
         checks["database"] = f"not reachable ({type(error).__name__})"
     ready = checks.get("database") == "ok" and checks.get("migrations") == "ok"
     return web.json_response({"status": "ready" if ready else "not ready", **checks}, status=200 if ready else 503)

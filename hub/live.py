@@ -104,7 +104,7 @@ class Live:
                     async with self._database.reading() as session:
                         position = await events.end(session)
                 position = await self._follow(position)
-            except Exception:  # noqa: BLE001 - a page that is not live must not end the process
+            except Exception:  # a page that is not live must not end the process
                 log.exception("live_failed")
                 await asyncio.sleep(1)
                 self._grown.set()
@@ -161,11 +161,12 @@ class Live:
 
 
 async def _is_behind(session: Any, position: Position) -> bool:
-    """Whether there is more after a place, though it may not be certain yet. Ids alone do not tell: they are no order."""
+    """Whether there is more after a place, though it may not be certain yet. Ids alone do not tell that."""
     return bool(
         await session.scalar(
             text(
-                "SELECT EXISTS (SELECT FROM events WHERE (transaction, id) > (CAST(CAST(:transaction AS text) AS xid8), :id))"
+                "SELECT EXISTS (SELECT FROM events "
+                "WHERE (transaction, id) > (CAST(CAST(:transaction AS text) AS xid8), :id))"
             ),
             {"transaction": str(position.transaction), "id": position.event_id},
         )

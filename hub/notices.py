@@ -28,12 +28,14 @@ _OWN_DOING_IS_NO_NEWS = frozenset({"lead.created", "lead.assigned", "task.create
 _TOLD = frozenset({"lead.created", "message.received", "task.reminder", "task.overdue", "task.escalated"}) | (
     _OWN_DOING_IS_NO_NEWS
 )
-MAILED = frozenset({"lead.created", "lead.assigned", "task.assigned", "task.overdue", "task.escalated", "message.received"})
+MAILED = frozenset(
+    {"lead.created", "lead.assigned", "task.assigned", "task.overdue", "task.escalated", "message.received"}
+)
 """What is also sent by e-mail unless the person switched it off in their profile (`settings.mail = false`)."""
 
 
 async def take(session: AsyncSession, *, now: datetime, has_mail: bool) -> bool:
-    """Read on in the diary and write what people must be told, in the caller's transaction; say whether there is more."""
+    """Read on in the diary and write, in the same transaction, what people must be told; say if there is more."""
     lines, more = await events.take(session, READER, kinds=_TOLD)
     wanted = [(line, user_id) for line in lines for user_id in await _addressees(session, line)]
     if not wanted:

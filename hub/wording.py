@@ -36,7 +36,8 @@ HEADLINES = {
 def word(kind: str, details: Mapping[str, Any], subjects: Mapping[str, int | None], translate: Translate) -> Wording:
     """Put a notification into words.
 
-    `details` are those of the event, with `name` (the contact's) and `assignee` (who should have acted) added where known.
+    `details` are those of the event, with `name` (the contact's) and `assignee` (who should have acted) added where
+    known.
     """
     name = str(details.get("name") or "") or translate("Somebody")
     said = str(details.get("title") or "")

@@ -80,7 +80,7 @@ async def _forever(
         try:
             if await work():
                 continue
-        except Exception:  # noqa: BLE001 - a loop outlives whatever went wrong in one round
+        except Exception:
             log.exception("loop_failed", loop=name)
             await asyncio.sleep(_IDLE)
             continue
@@ -145,9 +145,7 @@ class JobRunner:
         """Claim what is due and do it; return how many jobs that was."""
         hub = self._hub
         async with hub.database.transaction() as session:
-            rows = await self._queue.claim(
-                session, worker_id=hub.worker_id, now=hub.clock.now(), limit=JOBS_AT_ONCE
-            )
+            rows = await self._queue.claim(session, worker_id=hub.worker_id, now=hub.clock.now(), limit=JOBS_AT_ONCE)
         lanes: dict[str, list[Any]] = {}
         for row in rows:
             lanes.setdefault(row.lane, []).append(row)
@@ -207,9 +205,7 @@ async def offer_waiting(hub: Hub) -> int:
 async def take_notices(hub: Hub) -> bool:
     """Tell people what the diary holds for them; say whether there is more."""
     async with hub.database.transaction() as session:
-        return await notices.take(
-            session, now=hub.clock.now(), has_mail=hub.settings.mail_server() is not None
-        )
+        return await notices.take(session, now=hub.clock.now(), has_mail=hub.settings.mail_server() is not None)
 
 
 async def _refresh(hub: Hub) -> int:
@@ -234,9 +230,6 @@ async def drain(hub: Hub) -> None:
     exchange = Exchange(hub.database, hub.switchboard, hub.clock)
     runner = JobRunner(hub)
     while (
-        await exchange.work(hub.worker_id)
-        or await run_deadlines(hub)
-        or await take_notices(hub)
-        or await runner.work()
+        await exchange.work(hub.worker_id) or await run_deadlines(hub) or await take_notices(hub) or await runner.work()
     ):
         pass

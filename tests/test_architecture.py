@@ -23,7 +23,19 @@ MAY_BE_LONGER = {
     "core/intake.py": "the main job, read top to bottom in one place",
     "hub/web/rendering.py": "what every template may call, looked up by name",
 }
-NO_NAMES = {"util", "utils", "helper", "helpers", "common", "base", "manager", "managers", "service", "services", "misc"}
+NO_NAMES = {
+    "util",
+    "utils",
+    "helper",
+    "helpers",
+    "common",
+    "base",
+    "manager",
+    "managers",
+    "service",
+    "services",
+    "misc",
+}
 MIGRATIONS = "hub/migrations/versions/"
 
 
@@ -73,14 +85,20 @@ def test_no_module_has_a_name_that_says_nothing():
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_down(module):
     allowed = LAYERS[: LAYERS.index(module.split("/")[0]) + 1]
-    wrong = {name for name in _imported(_tree(module)) if name.split(".")[0] in LAYERS and name.split(".")[0] not in allowed}
+    wrong = {
+        name for name in _imported(_tree(module)) if name.split(".")[0] in LAYERS and name.split(".")[0] not in allowed
+    }
     assert wrong == set()
 
 
 def test_the_contracts_of_import_linter_hold():
     """They see what a module drags in by way of others, too."""
     linted = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert linted.returncode == 0, linted.stdout[-3000:]
 
@@ -88,7 +106,9 @@ def test_the_contracts_of_import_linter_hold():
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith(("core/", "channels/", "webhooks/"))])
 def test_only_the_hub_ends_a_transaction(module):
     ended = {
-        node.attr for node in ast.walk(_tree(module)) if isinstance(node, ast.Attribute) and node.attr in ("commit", "rollback")
+        node.attr
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Attribute) and node.attr in ("commit", "rollback")
     }
     assert ended == set()
 
@@ -115,7 +135,9 @@ def test_one_module_alone_asks_what_time_it_is(module):
 
 def _asks_the_database(text: str) -> bool:
     is_sql = re.search(r"\b(SELECT|UPDATE|INSERT|DELETE)\b", text) is not None
-    asks = re.search(r"(?<![\w.])(now|clock_timestamp|statement_timestamp|transaction_timestamp)\(\)|CURRENT_TIMESTAMP", text)
+    asks = re.search(
+        r"(?<![\w.])(now|clock_timestamp|statement_timestamp|transaction_timestamp)\(\)|CURRENT_TIMESTAMP", text
+    )
     return is_sql and asks is not None
 
 

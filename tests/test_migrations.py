@@ -84,5 +84,7 @@ def test_the_files_are_numbered_without_a_gap():
 def test_a_migration_gives_up_rather_than_wait_long_for_a_lock(path):
     source = path.read_text()
     upgrade = source[source.index("def upgrade()") :]
-    changes_tables = re.search(r"op\.(?!execute|get_bind)\w+|ALTER |CREATE |DROP ", upgrade.partition("def downgrade")[0])
+    changes_tables = re.search(
+        r"op\.(?!execute|get_bind)\w+|ALTER |CREATE |DROP ", upgrade.partition("def downgrade")[0]
+    )
     assert not changes_tables or "SET LOCAL lock_timeout" in upgrade, f"{path.name}: set lock_timeout first"

@@ -24,10 +24,11 @@ class DeliveryState(StrEnum):
 
 
 class Delivery(Base):
-    """A raw request. It is also its own place in the queue (core.kernel.jobs): due while `due_at` is set, in order within `lane`.
+    """A raw request. It is also its own place in the queue (core.kernel.jobs): due while `due_at` is set, in order
+    within `lane`.
 
-    dedupe_key    unique within the connection. Where equal content counts as a repeat only for a while, `repeat_until` is
-                  set, and the key is given up when that has passed and the same content comes again
+    dedupe_key    unique within the connection. Where equal content counts as a repeat only for a while, `repeat_until`
+                  is set, and the key is given up when that has passed and the same content comes again
     reference     what the sender was given to name the request by
     events        what it was understood to be: [{"kind", "contact_id", "lead_id", …}]
     """

@@ -1,7 +1,7 @@
 """Ingress: nothing is acknowledged before it is durable, and all that waits becomes durable together.
 
-Requests that arrive while one write is under way are written by the next one, as a single multi-row INSERT: group commit
-without a timer. With one client that is a commit per request, with sixty-four about thirty requests per commit.
+Requests that arrive while one write is under way are written by the next one, as a single multi-row INSERT: group
+commit without a timer. With one client that is a commit per request, with sixty-four about thirty requests per commit.
 """
 
 from __future__ import annotations
@@ -70,15 +70,16 @@ class _Draft(NamedTuple):
 
 _INSERT = f"""
 WITH stored AS (
-    INSERT INTO deliveries (connection_id, dedupe_key, repeat_until, reference, lane, received_at, due_at, request, body)
+    INSERT INTO deliveries
+        (connection_id, dedupe_key, repeat_until, reference, lane, received_at, due_at, request, body)
     SELECT c, k, u, r, l, a, a, q::jsonb, b
-    FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
-                $8::bytea[]) AS _(c, k, u, r, l, a, q, b)
+    FROM unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::timestamptz[],
+                $7::text[], $8::bytea[]) AS _(c, k, u, r, l, a, q, b)
     ON CONFLICT (connection_id, dedupe_key) DO NOTHING
     RETURNING reference
 )
 SELECT reference, (SELECT pg_notify('{WAKE}', '')) FROM stored
-"""
+"""  # noqa: S608 - the channel's name is our own
 
 _RELEASE = """
 UPDATE deliveries d SET dedupe_key = d.dedupe_key || '#' || d.id, repeat_until = NULL

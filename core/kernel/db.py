@@ -1,7 +1,7 @@
 """Tables in general: the declarative base, the shared record sequence, and multi-row writes for the hot path.
 
-The ORM serves pages and the API. Where thousands of rows a second pass (ingress, intake, the queue) rows are plain dicts
-and are written with `insert_rows`: one statement per table and batch.
+The ORM serves pages and the API. Where thousands of rows a second pass (ingress, intake, the queue) rows are plain
+dicts and are written with `insert_rows`: one statement per table and batch.
 """
 
 from __future__ import annotations
@@ -160,10 +160,7 @@ async def _copy(
         await connection.exec_driver_sql("SELECT 1")
     json_columns = _json_columns(table, columns)
     records = (
-        [
-            tuple(json_text(row[name]) if name in json_columns else row[name] for name in columns)
-            for row in rows
-        ]
+        [tuple(json_text(row[name]) if name in json_columns else row[name] for name in columns) for row in rows]
         if json_columns
         else [tuple(row.values()) for row in rows]
     )

@@ -90,7 +90,9 @@ _SUBJECTS = (
 )
 
 
-def line(kind: str, at: datetime, *, details: Mapping[str, Any] | None = None, **subjects: int | None) -> dict[str, Any]:
+def line(
+    kind: str, at: datetime, *, details: Mapping[str, Any] | None = None, **subjects: int | None
+) -> dict[str, Any]:
     """Make a row for `write`: what happened, when, and to what (contact_id=…, deal_id=…, user_id=…)."""
     row: dict[str, Any] = {"at": at, "kind": kind, "details": details or {}}
     for name in _SUBJECTS:
@@ -171,8 +173,8 @@ async def take(
 ) -> tuple[list[Any], bool]:
     """Return the next lines for a lasting reader and move its cursor, in the caller's transaction.
 
-    The second value says whether more may be waiting. The cursor is locked until the caller commits, so of several nodes
-    one reads at a time; the others get an empty list.
+    The second value says whether more may be waiting. The cursor is locked until the caller commits, so of several
+    nodes one reads at a time; the others get an empty list.
     """
     held = await _hold(session, reader)
     if held is None and await session.scalar(select(Cursor.reader).where(Cursor.reader == reader)) is None:

@@ -1,9 +1,9 @@
 """The lane queue: work that is a row, done in order within its lane, by whichever worker claims it first.
 
-Any table with the columns `id, lane, due_at, attempts` is a queue: a row is waiting while `due_at` is set, can be claimed
-once that has passed, and is claimed by moving `due_at` to the end of a lease. A worker that dies lets the lease run out
-(or is found dead, see `recover`) and the row falls due again, so work is done at least once; it becomes *exactly* once
-where the result and the settling are one transaction, guarded by `attempts` as the fencing token.
+Any table with the columns `id, lane, due_at, attempts` is a queue: a row is waiting while `due_at` is set, can be
+claimed once that has passed, and is claimed by moving `due_at` to the end of a lease. A worker that dies lets the
+lease run out (or is found dead, see `recover`) and the row falls due again, so work is done at least once; it becomes
+*exactly* once where the result and the settling are one transaction, guarded by `attempts` as the fencing token.
 
 `deliveries` is such a queue, and so is `jobs`, which holds everything else: mail to send, timers, sweeps.
 """
@@ -25,7 +25,8 @@ WAKE = "switchyard_work"
 """The NOTIFY channel that wakes idle workers."""
 
 WORKER_LOCKS = 0x5357
-"""The first key of the advisory locks by which living workers are told from dead ones; the second is the worker's id."""
+"""The first key of the advisory locks by which living workers are told from dead ones; the second is the worker's id.
+"""
 
 _CLAIM_LOCKS = 0x5358
 _WINDOW = 5  # how many times the batch to look at, so that a lane which is being worked on does not hide the others
@@ -66,7 +67,7 @@ class Claimed(Base):
     ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
 
 
-class Lost(Exception):  # noqa: N818 - says what happened
+class Lost(Exception):
     """A claimed row is no longer ours: its lease ran out and another worker took it. Roll back and forget it."""
 
 
@@ -168,7 +169,7 @@ class LaneQueue:
         self._claim_of = f"""
             WITH lanes AS (SELECT lane, greatest(1, $3::int / {_SHARE}) AS most FROM unnest($4::text[]) AS _(lane)),
             {heads}
-        """
+        """  # noqa: S608 - the names are our own
         self._lanes_after = f"""
             WITH RECURSIVE found AS (
                 (SELECT lane FROM {self.name} WHERE lane > $1 AND due_at IS NOT NULL ORDER BY lane LIMIT 1)
@@ -186,8 +187,8 @@ class LaneQueue:
         """Take up to `limit` due rows for the length of the lease, in order within each lane. Commit before working.
 
         The oldest go first. Where more waits than can be looked at, no lane has more than a quarter of a batch while
-        others wait, and up to a quarter more is taken from the lanes beyond, in rotation: neither a crowd in one lane nor
-        a hundred lanes that are stuck hide the others.
+        others wait, and up to a quarter more is taken from the lanes beyond, in rotation: neither a crowd in one lane
+        nor a hundred lanes that are stuck hide the others.
 
         Claims are made one at a time (an advisory lock for a millisecond), since two snapshots taken at once could each
         see the head of a lane as free and the rest of it too.

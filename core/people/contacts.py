@@ -166,9 +166,7 @@ async def add(
     return contact
 
 
-async def change(
-    session: AsyncSession, contact: Contact, *, at: datetime, actor_id: int | None, **values: Any
-) -> None:
+async def change(session: AsyncSession, contact: Contact, *, at: datetime, actor_id: int | None, **values: Any) -> None:
     """Change what is known of a contact: name, company_id, company_name, language, tags, custom.
 
     Raises:

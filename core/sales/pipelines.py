@@ -93,9 +93,7 @@ async def default(session: AsyncSession) -> Pipeline:
 async def stages_of(session: AsyncSession, pipeline_id: int) -> list[Stage]:
     """Return a pipeline's stages in order."""
     return list(
-        await session.scalars(
-            select(Stage).where(Stage.pipeline_id == pipeline_id).order_by(Stage.position, Stage.id)
-        )
+        await session.scalars(select(Stage).where(Stage.pipeline_id == pipeline_id).order_by(Stage.position, Stage.id))
     )
 
 

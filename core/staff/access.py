@@ -1,8 +1,10 @@
-"""Who may see and change what. One function, `visible`, stands between every list, item, count and search and its reader.
+"""Who may see and change what. One function, `visible`, stands between every list, item, count and search and its
+reader.
 
-Default rights: owner, admin and viewer see everything (a viewer changes and exports nothing); a head sees and changes what
-belongs to the teams they lead, or everything if they lead none in particular; a manager what is their own and what is
-unassigned in their teams; a specialist what they have a task on. What somebody may not see does not exist for them.
+Default rights: owner, admin and viewer see everything (a viewer changes and exports nothing); a head sees and changes
+what belongs to the teams they lead, or everything if they lead none in particular; a manager what is their own and
+what is unassigned in their teams; a specialist what they have a task on. What somebody may not see does not exist for
+them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from core.kernel.db import Base
 from core.kernel.errors import Forbidden, NotFound
 from core.staff.teams import TeamMember
 from core.staff.users import Role, User
-
 
 _Statement = TypeVar("_Statement", bound="Select[*tuple[Any, ...]]")
 _Model = TypeVar("_Model", bound=Base)
@@ -168,9 +169,7 @@ def _tasks(rights: Rights, table: Table) -> ColumnElement[bool]:
     if rights.reach is Reach.TASKS:
         return table.c.assignee_id == rights.user_id
     deals = _table("deals").alias()
-    on_own_deal = exists(
-        select(deals.c.id).where(deals.c.id == table.c.deal_id, deals.c.owner_id == rights.user_id)
-    )
+    on_own_deal = exists(select(deals.c.id).where(deals.c.id == table.c.deal_id, deals.c.owner_id == rights.user_id))
     inside = _team if rights.reach is Reach.TEAM else _own
     return or_(inside(rights, table, "assignee_id"), on_own_deal)
 
@@ -255,7 +254,9 @@ _CLAUSES: dict[str, Callable[[Rights, Table], ColumnElement[bool]]] = {
     "events": _events,
 }
 
-_OPEN_TO_ALL = frozenset({"users", "teams", "team_members", "pipelines", "stages", "stage_rules", "lost_reasons", "absences"})
+_OPEN_TO_ALL = frozenset(
+    {"users", "teams", "team_members", "pipelines", "stages", "stage_rules", "lost_reasons", "absences"}
+)
 _NOUNS = {"companies": "company", "identities": "identity", "duplicate_candidates": "duplicate"}
 
 
@@ -288,7 +289,13 @@ def narrow(statement: _Statement, rights: Rights, model: type[Base]) -> _Stateme
 
 
 async def fetch(
-    session: AsyncSession, rights: Rights, model: type[_Model], record_id: int, *, change: bool = False, lock: bool = False
+    session: AsyncSession,
+    rights: Rights,
+    model: type[_Model],
+    record_id: int,
+    *,
+    change: bool = False,
+    lock: bool = False,
 ) -> _Model:
     """Return one record this person may see; with `change`, one they may also change.
 

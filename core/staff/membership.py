@@ -60,9 +60,7 @@ async def set_teams(
         return False
     if wanted - set(await session.scalars(select(Team.id).where(Team.id.in_(wanted)))):
         raise Rejected("There is no such team", field="team_ids")
-    await session.execute(
-        delete(TeamMember).where(TeamMember.user_id == user.id, TeamMember.team_id.not_in(wanted))
-    )
+    await session.execute(delete(TeamMember).where(TeamMember.user_id == user.id, TeamMember.team_id.not_in(wanted)))
     for team_id in sorted(wanted - before):
         session.add(TeamMember(team_id=team_id, user_id=user.id, leads=user.role == Role.HEAD))
     user.version += 1

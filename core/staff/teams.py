@@ -15,8 +15,9 @@ from core.kernel.errors import NotFound
 class Team(Base, Record, Edited):
     """People who share a queue of work.
 
-    `turn` counts the choices made for the team; a member's own `turn` is the count at which they were last chosen, so the
-    smallest is next, across restarts and nodes. `joined_by_role` names the role whose new users join by themselves.
+    `turn` counts the choices made for the team; a member's own `turn` is the count at which they were last chosen, so
+    the smallest is next, across restarts and nodes. `joined_by_role` names the role whose new users join by
+    themselves.
     """
 
     __tablename__ = "teams"

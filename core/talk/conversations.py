@@ -33,7 +33,9 @@ class Direction(StrEnum):
 
 
 class Conversation(Base, Record, Edited):
-    """Contact × connection × thread. `waiting_since` is when the customer began to wait for our answer, None if nobody waits."""
+    """Contact × connection × thread. `waiting_since` is when the customer began to wait for our answer, None if nobody
+    waits.
+    """
 
     __tablename__ = "conversations"
     __table_args__ = (
@@ -72,7 +74,8 @@ class Episode(Base):
 class Message(Base):
     """Something that was said. `external_id` is the provider's, unique within the connection: a repeat changes nothing.
 
-    `fields` keeps what a form said beyond its message; `attachments` describes the files, which still lie in the delivery.
+    `fields` keeps what a form said beyond its message; `attachments` describes the files, which still lie in the
+    delivery.
     """
 
     __tablename__ = "messages"

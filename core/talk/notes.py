@@ -1,4 +1,4 @@
-"""Notes: what colleagues write down about a person or a deal. Only the diary keeps them; nobody outside ever sees one."""
+"""Notes: what colleagues write down about a person or a deal. Only the diary keeps them; no customer sees one."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ async def run_due(session: AsyncSession, *, now: datetime, limit: int = 200) -> 
     if not steps:
         return 0
     ids = {step.task_id for step in steps}
-    # A task that somebody is just finishing is left for the next look: they wait for its steps, so we must not wait too.
+    # A task that somebody is just finishing is left for the next look: they wait for its steps, so we must not wait.
     found = await session.scalars(
         select(Task).where(Task.id.in_(ids)).order_by(Task.id).with_for_update(skip_locked=True)
     )

@@ -138,9 +138,14 @@ async def enter_lead(
     at: datetime,
     actor_id: int | None,
 ) -> Lead:
-    """Enter a request that came some other way, with the deal and the first tasks a request by itself would have got."""
+    """Enter a request that came some other way, with the deal and the tasks it would have got."""
     lead = Lead(
-        contact_id=contact.id, source="manual", message=message.strip(), owner_id=owner_id, team_id=team_id, created_at=at
+        contact_id=contact.id,
+        source="manual",
+        message=message.strip(),
+        owner_id=owner_id,
+        team_id=team_id,
+        created_at=at,
     )
     session.add(lead)
     await session.flush()  # the deal and the diary need the id
@@ -175,8 +180,8 @@ async def enter_lead(
 async def reopen(session: AsyncSession, task: Task, *, at: datetime, actor_id: int | None) -> bool:
     """Take back that a task is over. What was still to happen to it if nobody acts is planned again.
 
-    Returns False, and changes nothing, if it is open. The times of a stage rule's steps are counted anew and moved by as
-    much as the deadline was; those of a rule that is gone stay dropped, all but the deadline itself.
+    Returns False, and changes nothing, if it is open. The times of a stage rule's steps are counted anew and moved by
+    as much as the deadline was; those of a rule that is gone stay dropped, all but the deadline itself.
     """
     if task.status in OPEN_STATUSES:
         return False

@@ -99,7 +99,9 @@ async def open_router(session: AsyncSession, *, at: datetime) -> OpenRouter:
         )
         loads = {owner_id: count for owner_id, count in rows if owner_id is not None}
     people = {user.id: _candidate(user, company_hours, away.get(user.id), loads.get(user.id, 0), at) for user in users}
-    members = list(await session.execute(select(TeamMember.team_id, TeamMember.user_id, TeamMember.leads, TeamMember.turn)))
+    members = list(
+        await session.execute(select(TeamMember.team_id, TeamMember.user_id, TeamMember.leads, TeamMember.turn))
+    )
     rotations = []
     home_teams: dict[int, int] = {}
     for (team_id,) in teams:

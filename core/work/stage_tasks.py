@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,27 +19,8 @@ from core.work.hours import Schedule
 from core.work.tasks import EscalationStep, StepAction, Task, TaskStatus
 
 
-class Rule(Protocol):
-    """The part of a stage rule that makes a task."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def due_minutes(self) -> int: ...
-    @property
-    def reminder_minutes(self) -> int | None: ...
-    @property
-    def escalation(self) -> Sequence[dict[str, Any]]: ...
-    @property
-    def priority(self) -> str: ...
-
-
 def task_row(
-    rule: Rule,
+    rule: StageRule,
     schedule: Schedule,
     *,
     task_id: int,
@@ -71,7 +52,7 @@ def task_row(
     }
 
 
-def step_rows(rule: Rule, schedule: Schedule, *, task_id: int, at: datetime, due_at: datetime) -> list[dict[str, Any]]:
+def step_rows(rule: StageRule, schedule: Schedule, *, task_id: int, at: datetime, due_at: datetime) -> list[dict[str, Any]]:
     """Make the rows of all that happens if nobody does the task: a reminder, the breach, the escalation."""
     steps: list[tuple[str, datetime]] = []
     if rule.reminder_minutes is not None and rule.reminder_minutes < rule.due_minutes:

@@ -41,7 +41,8 @@ _OPEN = text("status IN ('todo', 'in_progress')")
 
 
 class Task(Base, Record, Edited):
-    """Something to do by `due_at`. `breached_at` is when the deadline passed with the task undone; it stays for reports.
+    """Something to do by `due_at`. `breached_at` is when the deadline passed with the task undone; it stays for
+    reports.
 
     `completed_by_proof` says what showed that it was done (`call:<id>`, `message:<id>`); None when a person said so.
     """
@@ -49,7 +50,12 @@ class Task(Base, Record, Edited):
     __tablename__ = "tasks"
     __table_args__ = (
         Index("ix_tasks_assignee_id_due_at", "assignee_id", "due_at", "id", postgresql_where=_OPEN),
-        Index("ix_tasks_unassigned", "team_id", "due_at", postgresql_where=text("assignee_id IS NULL AND completed_at IS NULL")),
+        Index(
+            "ix_tasks_unassigned",
+            "team_id",
+            "due_at",
+            postgresql_where=text("assignee_id IS NULL AND completed_at IS NULL"),
+        ),
         Index("ix_tasks_due_at", "due_at", "id", postgresql_where=_OPEN),
         Index("ix_tasks_deal_id", "deal_id", "id"),
         Index("ix_tasks_contact_id", "contact_id", "id"),

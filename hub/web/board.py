@@ -36,14 +36,14 @@ class Column:
 
 
 async def columns(visit: Visit, stages: Sequence[Stage], *conditions: ColumnElement[bool]) -> list[Column]:
-    """Return the columns of a pipeline: one statement counts, two find the newest open and closed deals of every stage."""
+    """Return the columns of a pipeline: one statement counts, two find the newest open and closed deals of every
+    stage.
+    """
     is_open = Deal.outcome == Outcome.OPEN
     just_closed = and_(Deal.outcome != Outcome.OPEN, Deal.closed_at >= visit.viewer.now - CLOSED_FOR)
     here = (Deal.pipeline_id == stages[0].pipeline_id, or_(is_open, just_closed), *conditions)
     counted = await visit.session.execute(
-        access.narrow(
-            select(Deal.stage_id, Deal.currency, func.count(), func.sum(Deal.amount)), visit.rights, Deal
-        )
+        access.narrow(select(Deal.stage_id, Deal.currency, func.count(), func.sum(Deal.amount)), visit.rights, Deal)
         .where(*here)
         .group_by(Deal.stage_id, Deal.currency)
     )
@@ -55,7 +55,9 @@ async def columns(visit: Visit, stages: Sequence[Stage], *conditions: ColumnElem
             sums.setdefault(stage_id, []).append(Money(int(total), currency))
     drawn: dict[int, list[ShownDeal]] = {}
     # Two, since PostgreSQL has an index for either, and none for both.
-    opened = await _newest(visit, [stage.id for stage in stages if stage.category == Category.OPEN], is_open, *conditions)
+    opened = await _newest(
+        visit, [stage.id for stage in stages if stage.category == Category.OPEN], is_open, *conditions
+    )
     closed = await _newest(
         visit, [stage.id for stage in stages if stage.category != Category.OPEN], just_closed, *conditions
     )
@@ -84,7 +86,9 @@ async def _newest(visit: Visit, stage_ids: Sequence[int], *conditions: ColumnEle
         .lateral("newest")
     )
     deal: Any = aliased(Deal, of_stage)
-    statement = select(deal).select_from(Stage).join(of_stage, true()).where(Stage.id.in_(stage_ids)).order_by(deal.id.desc())
+    statement = (
+        select(deal).select_from(Stage).join(of_stage, true()).where(Stage.id.in_(stage_ids)).order_by(deal.id.desc())
+    )
     return list(await visit.session.scalars(statement))
 
 

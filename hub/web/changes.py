@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from sqlalchemy import select
+
 from core.kernel.db import Base
-from core.kernel.errors import Rejected, Stale
+from core.kernel.errors import Stale
 from core.staff import access, users
 from core.staff.users import User
 from hub.web import typed
 from hub.web.visits import Visit
 from hub.web.words import N_
-from sqlalchemy import select
 
 T = TypeVar("T", bound=Base)
 
@@ -27,7 +28,9 @@ async def changing(visit: Visit, model: type[T], record_id: int) -> T:
     version = visit.field("version")
     if version and version != str(getattr(record, "version", version)):
         raise Stale(
-            visit.translate(N_("Somebody changed this meanwhile. Nothing of yours was saved: look again, then repeat it"))
+            visit.translate(
+                N_("Somebody changed this meanwhile. Nothing of yours was saved: look again, then repeat it")
+            )
         )
     return record
 
@@ -57,5 +60,7 @@ async def colleagues(visit: Visit, *, owner_id: int | None = None, new: bool = F
         return []
     if not new and not visit.rights.may_assign(owner_id):
         return []
-    rows = await visit.session.execute(select(User.id, User.name).where(User.is_active.is_(True)).order_by(User.name, User.id))
+    rows = await visit.session.execute(
+        select(User.id, User.name).where(User.is_active.is_(True)).order_by(User.name, User.id)
+    )
     return [(row.id, row.name) for row in rows]

@@ -189,7 +189,9 @@ async def _duplicates(visit: Visit, contact_id: int) -> list[Duplicate]:
     return [
         Duplicate(
             candidate.id,
-            await shown.known(visit, candidate.other_id if candidate.contact_id == contact_id else candidate.contact_id),
+            await shown.known(
+                visit, candidate.other_id if candidate.contact_id == contact_id else candidate.contact_id
+            ),
             reasons.get(candidate.reason, candidate.reason),
         )
         for candidate in found

@@ -75,7 +75,12 @@ async def index(visit: Visit) -> web.Response:
         columns = await board.columns(visit, stages, *conditions) if stages else []
         return visit.page("deals/_board.html" if visit.is_partial else "deals/deals.html", columns=columns, **common)
     outcome = lists.one_of(visit, "outcome", _OUTCOMES)
-    by_outcome = [("open", say(N_("Open"))), ("won", say(N_("Won"))), ("lost", say(N_("Lost"))), ("all", say(N_("All")))]
+    by_outcome = [
+        ("open", say(N_("Open"))),
+        ("won", say(N_("Won"))),
+        ("lost", say(N_("Lost"))),
+        ("all", say(N_("All"))),
+    ]
     common["filters"] = [*lists.chips(visit, "outcome", by_outcome, standard="open"), *common["filters"]]
     statement = access.narrow(select(Deal).where(Deal.pipeline_id == pipeline.id, *conditions), visit.rights, Deal)
     if outcome != "all":
@@ -190,7 +195,9 @@ async def assign(visit: Visit, deal_id: int) -> web.Response:
     deal = await changing(visit, Deal, deal_id)
     to = await chosen_person(visit, "user_id", deal.owner_id)
     await progress.hand_over(visit.session, deal, to=to, at=visit.viewer.now, actor_id=visit.user.id)
-    still_visible = await visit.session.scalar(access.narrow(select(Deal.id), visit.rights, Deal).where(Deal.id == deal.id))
+    still_visible = await visit.session.scalar(
+        access.narrow(select(Deal.id), visit.rights, Deal).where(Deal.id == deal.id)
+    )
     return visit.done(f"/deals/{deal.id}", N_("It was handed over")) if still_visible else visit.go("/deals")
 
 

@@ -99,9 +99,7 @@ async def show(visit: Visit, lead_id: int) -> web.Response:
             access.narrow(select(Deal.id, Deal.title).where(Deal.id == lead.deal_id), visit.rights, Deal)
         )
         deal = next((ShownTitle(found.id, found.title) for found in row), None)
-    tasks = select(Task).where(
-        Task.contact_id == lead.contact_id, Task.lead_id == lead.id, Task.status.in_(OPEN_TASKS)
-    )
+    tasks = select(Task).where(Task.contact_id == lead.contact_id, Task.lead_id == lead.id, Task.status.in_(OPEN_TASKS))
     open_tasks = await session.scalars(access.narrow(tasks, visit.rights, Task).order_by(Task.due_at, Task.id))
     return visit.page(
         "leads/lead.html",
@@ -164,7 +162,9 @@ async def assign(visit: Visit, lead_id: int) -> web.Response:
     if to != lead.owner_id:
         await routing.take(visit.session, lead, user_id=to, at=visit.viewer.now, actor_id=visit.user.id)
     told = N_("It is yours now") if to == visit.user.id else N_("It was handed over")
-    still_visible = await visit.session.scalar(access.narrow(select(Lead.id), visit.rights, Lead).where(Lead.id == lead.id))
+    still_visible = await visit.session.scalar(
+        access.narrow(select(Lead.id), visit.rights, Lead).where(Lead.id == lead.id)
+    )
     return visit.done(f"/leads/{lead.id}", told) if still_visible else visit.go("/leads")
 
 

@@ -12,9 +12,9 @@ from core.staff import access
 from core.work import notifications
 from core.work.notifications import Notification
 from hub import wording
-from hub.wording import Wording
 from hub.web.visits import Visit
 from hub.web.words import N_
+from hub.wording import Wording
 
 
 @dataclass(frozen=True, slots=True)

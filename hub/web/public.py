@@ -175,7 +175,7 @@ async def thanks(request: web.Request, viewer: Viewer) -> web.StreamResponse:
 
 
 async def script(request: web.Request) -> web.StreamResponse:
-    """Serve the script of a pasted form. Any site may load it; whether that site's form is taken is the hook's to say."""
+    """Serve the script of a pasted form. Any site may load it; the hook decides whose form it takes."""
     hub = request.app[HUB]
     live = await hooks.find(hub, hub.switchboard.by_key, request.match_info["key"])
     if live is None or not isinstance(live.channel, WebForm):

@@ -49,8 +49,10 @@ class ShownConnection:
 
 async def index(visit: Visit) -> web.StreamResponse:
     """List the channels."""
-    today = visit.hub.clock.now().astimezone(ZoneInfo(visit.viewer.time_zone)).replace(
-        hour=0, minute=0, second=0, microsecond=0
+    today = (
+        visit.hub.clock.now()
+        .astimezone(ZoneInfo(visit.viewer.time_zone))
+        .replace(hour=0, minute=0, second=0, microsecond=0)
     )
     counted = await visit.session.execute(
         select(Lead.connection_id, func.count()).where(Lead.created_at >= today).group_by(Lead.connection_id)

@@ -190,9 +190,7 @@ def saved(visit: Visit, to: str, message: str) -> web.Response:
     return visit.done(to, message)
 
 
-def note(
-    visit: Visit, action: str, entity: str, entity_id: int | None, details: dict[str, Any] | None = None
-) -> None:
+def note(visit: Visit, action: str, entity: str, entity_id: int | None, details: dict[str, Any] | None = None) -> None:
     """Write a change of the settings into the audit log."""
     audit.note(
         visit.session,

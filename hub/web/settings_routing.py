@@ -135,9 +135,7 @@ async def change(visit: Visit, rule_id: int) -> web.StreamResponse:
 
     async def put() -> None:
         require_version(visit, rule)
-        await routing_rules.change(
-            visit.session, rule, at=visit.hub.clock.now(), actor_id=visit.user.id, **values
-        )
+        await routing_rules.change(visit.session, rule, at=visit.hub.clock.now(), actor_id=visit.user.id, **values)
 
     try:
         values = await _read(visit, rule.conditions)

@@ -1,4 +1,6 @@
-"""Records as pages show them: with the names of their people, and each kind of neighbour read in one query for all rows."""
+"""Records as pages show them: with the names of their people, and each kind of neighbour read in one query for all
+rows.
+"""
 
 from __future__ import annotations
 

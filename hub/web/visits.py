@@ -1,7 +1,8 @@
 """Visits: one request of a person at a page, with who they are, what they may see, and how what they get is rendered.
 
-A page is `async def page(visit, **ids) -> web.StreamResponse`, wrapped by `inside` (signed in) or `outside` (anybody) and named in
-`hub.web.urls`. It runs in one transaction, which is committed after it returns and undone by whatever it raises.
+A page is `async def page(visit, **ids) -> web.StreamResponse`, wrapped by `inside` (signed in) or `outside` (anybody)
+and named in `hub.web.urls`. It runs in one transaction, which is committed after it returns and undone by whatever it
+raises.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ MODELS = (
 # Whose sets of records (one of each model for each of OWNERS) somebody sees. `leader` leads sales, where Anna and Boris
 # are; Peter is in repairs; Olga, a specialist, has a task on what is Boris's.
 SEES = {
-    **dict.fromkeys(EVERYBODY_SEES_ALL, set(OWNERS)),
+    **{name: set(OWNERS) for name in EVERYBODY_SEES_ALL},
     "leader": {"anna", "boris", "unassigned in sales"},
     "anna": {"anna", "unassigned in sales"},
     "boris": {"boris", "unassigned in sales"},
@@ -69,7 +69,9 @@ async def company(database):
             )  # fmt: skip
         for number, owner in enumerate(OWNERS):
             person = people[owner].id if owner in people else None
-            team = {"anna": sales, "boris": sales, "unassigned in sales": sales, "nobody's": None}.get(owner, repairs.id)
+            team = {"anna": sales, "boris": sales, "unassigned in sales": sales, "nobody's": None}.get(
+                owner, repairs.id
+            )
             common = {"owner_id": person, "team_id": team, "created_at": NOW}
             session.add(firm := Company(name=owner, **common))
             await session.flush()
@@ -86,12 +88,23 @@ async def company(database):
             session.add(lead := Lead(source="webform", connection_id=connection.id, **of, **common))
             session.add(
                 deal := Deal(
-                    title=owner, pipeline_id=pipeline, stage_id=stage, currency="RUB", stage_entered_at=NOW, **of, **common
+                    title=owner,
+                    pipeline_id=pipeline,
+                    stage_id=stage,
+                    currency="RUB",
+                    stage_entered_at=NOW,
+                    **of,
+                    **common,
                 )
             )
             session.add(
                 talk := Conversation(
-                    connection_id=connection.id, last_message_at=NOW, assignee_id=person, team_id=team, created_at=NOW, **of
+                    connection_id=connection.id,
+                    last_message_at=NOW,
+                    assignee_id=person,
+                    team_id=team,
+                    created_at=NOW,
+                    **of,
                 )
             )
             await session.flush()
@@ -104,7 +117,13 @@ async def company(database):
             session.add(episode := Episode(conversation_id=talk.id, opened_at=NOW))
             session.add(
                 task := Task(
-                    title="Call", assignee_id=person, team_id=team, deal_id=deal.id, lead_id=lead.id, created_at=NOW, **of
+                    title="Call",
+                    assignee_id=person,
+                    team_id=team,
+                    deal_id=deal.id,
+                    lead_id=lead.id,
+                    created_at=NOW,
+                    **of,
                 )
             )
             await session.flush()
@@ -115,7 +134,12 @@ async def company(database):
             if owner == "boris":
                 session.add(
                     olgas := Task(
-                        title="Measure", assignee_id=people["olga"].id, deal_id=deal.id, lead_id=lead.id, created_at=NOW, **of
+                        title="Measure",
+                        assignee_id=people["olga"].id,
+                        deal_id=deal.id,
+                        lead_id=lead.id,
+                        created_at=NOW,
+                        **of,
                     )
                 )
             await session.flush()
@@ -124,9 +148,7 @@ async def company(database):
             for model, record in zip(MODELS, found, strict=False):
                 records[model][owner] = record.id
             records[TimelineEvent][owner] = line
-        session.add(
-            Notification(user_id=people["anna"].id, event_id=1, kind="x", created_at=NOW)
-        )
+        session.add(Notification(user_id=people["anna"].id, event_id=1, kind="x", created_at=NOW))
     return {"people": people, "records": records, "olgas": olgas.id}
 
 

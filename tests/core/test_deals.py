@@ -116,7 +116,9 @@ async def test_entering_a_stage_gives_its_tasks_with_deadlines_and_steps(session
     deal.owner_id = None
     (task_id,) = await stage_tasks.enter(session, deal, stages["First call"], at=NOW)
     task = await session.get(Task, task_id)
-    steps = (await session.execute(select(EscalationStep.action, EscalationStep.due_at).order_by(EscalationStep.position))).all()
+    steps = (
+        await session.execute(select(EscalationStep.action, EscalationStep.due_at).order_by(EscalationStep.position))
+    ).all()
     assert (task.title, task.due_at) == ("Call back", NOW + timedelta(minutes=15))
     assert [tuple(step) for step in steps] == [
         ("remind", NOW + timedelta(minutes=10)),

@@ -1,16 +1,22 @@
-"""Intake: whoever gets in touch is one person, one lead and one deal, however often, wherever and in whatever spelling."""
+"""Intake: whoever gets in touch is one person, one lead and one deal, however often and in whatever spelling."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import select, text, update
 
+from core import intake
+from core.intake import Received, Source
+from core.kernel.addresses import Address
 from core.kernel.clock import MovableClock
+from core.kernel.envelopes import Claim, Incoming, Trust
 from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate
+from core.sales import deals
 from core.sales.deals import Deal
 from core.sales.leads import Lead
 from core.sales.pipelines import Pipeline, Stage
@@ -40,8 +46,6 @@ def post(hub, drain):
     numbers = iter(range(10**6))
 
     async def send(connection, *, then_drain=True, into=None, **fields):
-        from urllib.parse import urlencode
-
         request = RawRequest(
             body=urlencode(fields).encode(),
             headers={"content-type": "application/x-www-form-urlencoded"},
@@ -219,8 +223,6 @@ async def test_a_request_for_somebody_who_left_reaches_somebody_who_is_there(hub
 
 
 async def test_a_closed_deal_is_followed_by_a_new_one(hub, webform, take_on, post, clock):
-    from core.sales import deals
-
     anna = await take_on("Anna")
     await post(webform, name="Vera", phone="89161234567")
     async with hub.database.transaction() as session:
@@ -260,7 +262,9 @@ async def test_the_customer_waits_since_their_first_unanswered_word(hub, webform
 # --- at once, again, and gone wrong ---
 
 
-async def test_twenty_requests_of_a_new_person_on_two_nodes_are_one_contact(hub, webform, take_on, post, settings, database_url):
+async def test_twenty_requests_of_a_new_person_on_two_nodes_are_one_contact(
+    hub, webform, take_on, post, settings, database_url
+):
     await take_on("Anna")
     async with _second_node(settings, database_url) as other:
         for number in range(20):
@@ -269,7 +273,15 @@ async def test_twenty_requests_of_a_new_person_on_two_nodes_are_one_contact(hub,
         async with hub.database.transaction() as session:  # each in a lane of its own: no help from the queue's order
             await session.execute(text("UPDATE deliveries SET lane = lane || id"))
         await _work(hub, other)
-    assert await _counts(hub, Contact, ContactIdentity, Lead, Deal, Task, Conversation, Message) == [1, 2, 1, 1, 1, 1, 20]
+    assert await _counts(hub, Contact, ContactIdentity, Lead, Deal, Task, Conversation, Message) == [
+        1,
+        2,
+        1,
+        1,
+        1,
+        1,
+        20,
+    ]
     assert {delivery.state for delivery in await _all(hub, Delivery)} == {"processed"}
 
 
@@ -284,7 +296,12 @@ async def test_two_addresses_of_a_known_person_at_once_on_two_nodes_open_one_dea
             for scheme, value in (("phone", f"+791612300{number:02}"), ("email", f"p{number}@example.com")):
                 session.add(
                     ContactIdentity(
-                        contact_id=contact.id, scheme=scheme, value=value, raw=value, trust="typed", created_at=MONDAY_TEN
+                        contact_id=contact.id,
+                        scheme=scheme,
+                        value=value,
+                        raw=value,
+                        trust="typed",
+                        created_at=MONDAY_TEN,
                     )
                 )
     async with _second_node(settings, database_url) as other:
@@ -341,7 +358,12 @@ async def test_what_one_person_says_after_a_poisoned_word_waits_for_it(hub, webf
     await post(webform, then_drain=False, phone="89161234568", message="somebody else")
     await drain()
     assert [message.text for message in await _all(hub, Message)] == ["first", "somebody else"]
-    assert [delivery.state for delivery in await _all(hub, Delivery)] == ["processed", "failed", "received", "processed"]
+    assert [delivery.state for delivery in await _all(hub, Delivery)] == [
+        "processed",
+        "failed",
+        "received",
+        "processed",
+    ]
     async with hub.database.transaction() as session:
         await session.execute(text("DROP TRIGGER refuse ON messages"))
     clock.advance(timedelta(seconds=5))
@@ -376,3 +398,52 @@ async def test_a_number_with_a_territory_to_it_is_understood(hub, webform, take_
     owners = [lead.owner_id for lead in await _all(hub, Lead)]
     assert owners[:3] == [anna.id, boris.id, anna.id]
     assert owners[3] is not None
+
+
+# --- two nodes in the same moment, step by step ---
+
+
+def _received(webform, number, *claims):
+    source = Source(webform.id, "webform", "Website")
+    event = Incoming(
+        external_id=f"e{number}", text="hello", claims=tuple(Claim(a, a.value, Trust.TYPED) for a in claims)
+    )
+    return [Received(number, MONDAY_TEN, source, event)]
+
+
+async def _one_after_the_other(hub, first, second):
+    """Let a second node begin while the first has not committed; return what became of both events."""
+    async with hub.database.reading() as one, hub.database.reading() as two:
+        (early,) = await intake.receive(one, first, now=MONDAY_TEN)
+        late = asyncio.create_task(intake.receive(two, second, now=MONDAY_TEN))
+        done, _ = await asyncio.wait({late}, timeout=0.2)
+        assert not done
+        await one.commit()
+        (result,) = await asyncio.wait_for(late, 5)
+        await two.commit()
+    return early, result
+
+
+async def test_a_node_waits_for_another_that_meets_the_same_person(hub, webform, take_on):
+    await take_on("Anna")
+    phone = Address("phone", "+79161234567")
+    early, late = await _one_after_the_other(hub, _received(webform, 1, phone), _received(webform, 2, phone))
+    assert (early.contact_id, early.deal_id) == (late.contact_id, late.deal_id)
+
+
+async def test_a_node_waits_for_another_that_has_the_same_person_by_another_address(hub, webform, take_on):
+    await take_on("Anna")
+    phone, mail = Address("phone", "+79161234567"), Address("email", "vera@example.com")
+    async with hub.database.transaction() as session:
+        session.add(contact := Contact(name="Vera", created_at=MONDAY_TEN))
+        await session.flush()
+        for address in (phone, mail):
+            session.add(
+                ContactIdentity(
+                    contact_id=contact.id, scheme=address.scheme, value=address.value, raw="", trust="typed",
+                    created_at=MONDAY_TEN,
+                )
+            )  # fmt: skip
+    early, late = await _one_after_the_other(hub, _received(webform, 1, phone), _received(webform, 2, mail))
+    assert early.deal_id == late.deal_id is not None
+    assert await _counts(hub, Deal, Lead, Task) == [1, 1, 1]

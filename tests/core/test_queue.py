@@ -298,15 +298,18 @@ async def test_the_claim_uses_the_partial_indexes_among_a_hundred_thousand_finis
     async with database.transaction() as session:
         await session.execute(
             text(
-                "INSERT INTO deliveries (connection_id, dedupe_key, reference, lane, state, received_at, due_at, request, body)"
-                " SELECT 1, 'k' || n, 'r' || n, 'lane' || n % 40000, 'processed', CAST(:now AS timestamptz), NULL, '{}', ''"
+                "INSERT INTO deliveries"
+                " (connection_id, dedupe_key, reference, lane, state, received_at, due_at, request, body)"
+                " SELECT 1, 'k' || n, 'r' || n, 'lane' || n % 40000, 'processed',"
+                " CAST(:now AS timestamptz), NULL, '{}', ''"
                 " FROM generate_series(1, 100000) n"
             ),
             {"now": NOW},
         )
         await session.execute(
             text(
-                "INSERT INTO deliveries (connection_id, dedupe_key, reference, lane, received_at, due_at, request, body)"
+                "INSERT INTO deliveries"
+                " (connection_id, dedupe_key, reference, lane, received_at, due_at, request, body)"
                 " SELECT 1, 'w' || n, 'w' || n, 'lane' || n % 15000, CAST(:now AS timestamptz), :now, '{}', ''"
                 " FROM generate_series(1, 20000) n"
             ),

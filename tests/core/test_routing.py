@@ -10,14 +10,18 @@ import pytest
 from sqlalchemy import select, update
 
 from core.connections import Connection
+from core.kernel.errors import NotFound
 from core.people.contacts import Contact
+from core.sales import deals
 from core.sales.deals import Deal
 from core.sales.leads import Lead
 from core.staff import absences, teams
 from core.staff.teams import Team, TeamMember
 from core.staff.users import Role, User
+from core.staff.workspace import Workspace
 from core.talk.conversations import Conversation
 from core.work import routing
+from core.work.routing_conditions import Request
 from core.work.routing_rules import RoutingRule
 from core.work.tasks import Task
 from hub import worker
@@ -46,7 +50,9 @@ async def _away(hub, user, *, days=7):
 
 async def _post(client, connection, *phones, drain=None, **more):
     for phone in phones:
-        answer = await client.post(f"/hooks/{connection.key}", data={"phone": phone, "message": f"from {phone}", **more})
+        answer = await client.post(
+            f"/hooks/{connection.key}", data={"phone": phone, "message": f"from {phone}", **more}
+        )
         assert answer.status == 200
         if drain:
             await drain()
@@ -60,7 +66,9 @@ async def _owners(hub):
     return [lead.owner_id for lead in await _all(hub, Lead)]
 
 
-async def test_turns_go_round_and_survive_a_restart(client, hub, webform, take_on, drain, settings, database_url, clock):
+async def test_turns_go_round_and_survive_a_restart(
+    client, hub, webform, take_on, drain, settings, database_url, clock
+):
     people = [await take_on(name) for name in ("Anna", "Boris", "Clara")]
     await _post(client, webform, *_phones(4), drain=drain)
     async with open_hub(settings, database_url, clock=clock) as restarted:
@@ -85,6 +93,20 @@ async def test_two_nodes_at_once_share_out_evenly(client, hub, webform, take_on,
     counts = Counter(await _owners(hub))
     assert set(counts) == {person.id for person in people}
     assert max(counts.values()) - min(counts.values()) <= 1
+
+
+async def test_a_turn_is_given_away_by_one_node_at_a_time(hub, take_on):
+    anna, boris = await take_on("Anna"), await take_on("Boris")
+    request = Request(connection_id=1, kind="webform", at=MONDAY_TEN)
+    async with hub.database.reading() as one, hub.database.reading() as two:
+        router = await routing.open_router(one, at=MONDAY_TEN)
+        other = asyncio.create_task(routing.open_router(two, at=MONDAY_TEN))
+        done, _ = await asyncio.wait({other}, timeout=0.2)
+        assert not done
+        assert router.choose(request, contact_owner_id=None).user_id == anna.id
+        await router.close(one)
+        await one.commit()
+        assert (await asyncio.wait_for(other, 5)).choose(request, contact_owner_id=None).user_id == boris.id
 
 
 @pytest.mark.parametrize(
@@ -118,8 +140,6 @@ async def test_capacity_counts_open_deals_also_within_a_batch(client, hub, webfo
 
 
 async def test_on_a_holiday_nobody_is_there_and_the_request_waits(client, hub, webform, take_on, drain, clock):
-    from core.staff.workspace import Workspace
-
     await take_on("Anna")
     async with hub.database.transaction() as session:
         await session.execute(
@@ -136,8 +156,6 @@ async def test_on_a_holiday_nobody_is_there_and_the_request_waits(client, hub, w
 
 
 async def test_the_owner_of_a_known_contact_comes_first_and_costs_no_turn(client, hub, webform, take_on, drain, clock):
-    from core.sales import deals
-
     anna, boris = await take_on("Anna"), await take_on("Boris")
     await _post(client, webform, *_phones(1), drain=drain)
     async with hub.database.transaction() as session:
@@ -152,8 +170,6 @@ async def test_the_owner_of_a_known_contact_comes_first_and_costs_no_turn(client
 async def test_when_the_owner_is_away_somebody_stands_in_and_the_contact_stays_theirs(
     client, hub, webform, take_on, drain, clock
 ):
-    from core.sales import deals
-
     anna, boris = await take_on("Anna"), await take_on("Boris")
     await _post(client, webform, *_phones(1), drain=drain)
     async with hub.database.transaction() as session:
@@ -204,7 +220,9 @@ async def test_a_rule_decides_before_the_connection(client, hub, webform, take_o
 # --- nobody there ---
 
 
-async def test_what_waited_is_offered_oldest_first_with_all_that_hangs_on_it(client, hub, webform, take_on, drain, clock):
+async def test_what_waited_is_offered_oldest_first_with_all_that_hangs_on_it(
+    client, hub, webform, take_on, drain, clock
+):
     anna = await take_on("Anna")
     await _away(hub, anna, days=1)
     await _post(client, webform, *_phones(3), drain=drain)
@@ -226,7 +244,9 @@ async def test_what_waited_is_offered_oldest_first_with_all_that_hangs_on_it(cli
     assert {talk.assignee_id for talk in await _all(hub, Conversation)} == {anna.id}
 
 
-async def test_two_nodes_offer_each_waiting_lead_once(client, hub, webform, take_on, drain, clock, settings, database_url):
+async def test_two_nodes_offer_each_waiting_lead_once(
+    client, hub, webform, take_on, drain, clock, settings, database_url
+):
     anna, boris = await take_on("Anna"), await take_on("Boris")
     for person in (anna, boris):
         await _away(hub, person, days=1)
@@ -297,8 +317,6 @@ async def test_the_channel_of_a_waiting_lead_may_have_gone(client, hub, webform,
 
 
 async def test_a_team_is_found_however_it_is_written_and_the_message_names_those_there_are(hub):
-    from core.kernel.errors import NotFound
-
     async with hub.database.reading() as session:
         assert (await teams.by_name(session, " sALES ")).name == "Sales"
         with pytest.raises(NotFound, match="Sales"):

@@ -199,7 +199,7 @@ async def test_a_password_has_a_sensible_length(password):
 async def test_a_token_opens_until_it_is_revoked_or_its_owner_dismissed(hub, anna):
     async with hub.database.transaction() as session:
         token, secret = await tokens.create(session, user_id=anna.id, at=hub.clock.now())
-        second, other = await tokens.create(session, user_id=anna.id, at=hub.clock.now())
+        _, other = await tokens.create(session, user_id=anna.id, at=hub.clock.now())
         assert (await tokens.authenticate(session, secret))[1].id == anna.id
         assert secret.startswith(tokens.PREFIX) and secret.encode() not in token.token_hash
         await tokens.revoke(session, token.id, at=hub.clock.now())

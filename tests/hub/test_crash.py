@@ -119,7 +119,9 @@ async def _check(hub, acknowledged):
     assert set(states) == {"processed"}
 
 
-async def test_killed_at_any_moment_it_loses_and_doubles_nothing(hub, webform, take_on, settings, database_url, tmp_path):
+async def test_killed_at_any_moment_it_loses_and_doubles_nothing(
+    hub, webform, take_on, settings, database_url, tmp_path
+):
     chance = random.Random(20261123)
     await take_on("Anna")
     await take_on("Boris")

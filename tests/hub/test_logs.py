@@ -62,7 +62,10 @@ def test_json_is_one_object_a_line_with_the_requests_id():
     ("given", "kept"),
     [
         ({"event": "x", "password": "a"}, {"event": "x", "password": "[hidden]"}),
-        ({"event": "x", "api_key": "a", "Authorization": "b"}, {"event": "x", "api_key": "[hidden]", "Authorization": "[hidden]"}),
+        (
+            {"event": "x", "api_key": "a", "Authorization": "b"},
+            {"event": "x", "api_key": "[hidden]", "Authorization": "[hidden]"},
+        ),
         ({"event": "password_reset"}, {"event": "password_reset"}),
         ({"event": "x", "token": ""}, {"event": "x", "token": ""}),
         ({"event": "x", "url": "postgresql://hub:pw@h/db"}, {"event": "x", "url": "postgresql://[hidden]@h/db"}),
@@ -72,7 +75,10 @@ def test_json_is_one_object_a_line_with_the_requests_id():
             {"event": "x", "url": "https://api.telegram.org/bot1234567:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw/getMe"},
             {"event": "x", "url": "https://api.telegram.org/bot[hidden]/getMe"},
         ),
-        ({"event": "x", "count": 17, "text": "call 8 916 123-45-67"}, {"event": "x", "count": 17, "text": "call 8 916 123-45-67"}),
+        (
+            {"event": "x", "count": 17, "text": "call 8 916 123-45-67"},
+            {"event": "x", "count": 17, "text": "call 8 916 123-45-67"},
+        ),
     ],
 )
 def test_what_is_secret_by_its_name_or_look_is_hidden(given, kept):

@@ -35,13 +35,13 @@ class Inbox:
         self.answers = []
         self.recipient_answers = []
 
-    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
+    async def handle_RCPT(self, server, session, envelope, address, options):
         if self.recipient_answers:
             return self.recipient_answers.pop(0)
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server, session, envelope):
         if self.answers:
             return self.answers.pop(0)
         letter = email.message_from_bytes(envelope.content, policy=email.policy.default)
@@ -124,7 +124,8 @@ async def test_a_repeat_can_be_told_by_its_message_id(hub, ask, inbox, port):
             await session.execute(
                 text(
                     "INSERT INTO jobs (lane, kind, args, due_at, created_at) "
-                    "VALUES ('x', 'mail_notification', jsonb_build_object('notification_id', CAST(:id AS bigint)), :now, :now)"
+                    "VALUES ('x', 'mail_notification', "
+                    "jsonb_build_object('notification_id', CAST(:id AS bigint)), :now, :now)"
                 ),
                 {"id": notice.id, "now": hub.clock.now()},
             )
@@ -239,9 +240,7 @@ def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return folder
 
@@ -256,11 +255,17 @@ def _checks(username, password):
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
 @pytest.mark.parametrize("password", ["right", "wrong"])
-async def test_with_tls_and_a_password(settings, database_url, clock, inbox, port, certificate, scheme, password, monkeypatch):
+async def test_with_tls_and_a_password(
+    settings, database_url, clock, inbox, port, certificate, scheme, password, monkeypatch
+):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))  # the operator's own authority
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
-    auth = {"authenticator": _checks(b"hub@x", b"right"), "auth_required": scheme == "smtp", "auth_require_tls": scheme == "smtp"}
+    auth = {
+        "authenticator": _checks(b"hub@x", b"right"),
+        "auth_required": scheme == "smtp",
+        "auth_require_tls": scheme == "smtp",
+    }
     url = SecretStr(f"{scheme}://hub%40x:{password}@localhost:{port}")
     with_tls = settings.model_copy(update={"smtp_url": url})
 

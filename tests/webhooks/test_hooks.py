@@ -254,7 +254,10 @@ GOOD = {
     },
     "nested JSON": lambda: {"json": VERA | {"items": [{"a": 1, "b": [True, None, 2.5]}], "o": {"p": {"q": "r"}}}},
     "10 MB of a file": lambda: {"data": _with_file(10 * 1024 * 1024)},
-    "a header in windows-1251": lambda: {"data": VERA, "headers": {"X-Name": "Вера".encode("cp1251").decode("latin-1")}},
+    "a header in windows-1251": lambda: {
+        "data": VERA,
+        "headers": {"X-Name": "Вера".encode("cp1251").decode("latin-1")},
+    },
     "right-to-left and combining": lambda: {"data": VERA | {"message": "שלום\u202e é e\u0301 \ufeff"}},
     "long names and values": lambda: {"data": VERA | {"n" * 900: "v" * 60_000}},
 }

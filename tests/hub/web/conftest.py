@@ -69,7 +69,9 @@ class Browser:
 
 @pytest.fixture
 async def browser_of(hub: Hub) -> AsyncIterator[Callable[[User], Awaitable[Browser]]]:
-    """Signs somebody who was taken on with a password in: `anna = await browser_of(await take_on("Anna", password=True))`."""
+    """Signs somebody who was taken on with a password in: `anna = await browser_of(await take_on("Anna",
+    password=True))`.
+    """
     opened: list[TestClient[Any, Any]] = []
 
     async def sign_in(user: User) -> Browser:

@@ -157,7 +157,9 @@ async def test_signing_out_ends_the_session_for_good(client, hub, take_on):
     token = cookie_of(await sign_in(client)).value
     refused = await client.post("/sign-out", headers=HTML)
     assert refused.status == 403
-    answer = await client.post("/sign-out", data={"csrf_token": await csrf(client)}, headers=HTML, allow_redirects=False)
+    answer = await client.post(
+        "/sign-out", data={"csrf_token": await csrf(client)}, headers=HTML, allow_redirects=False
+    )
     assert (answer.status, answer.headers["Location"]) == (303, "/sign-in")
     client.session.cookie_jar.update_cookies({auth.COOKIE: token})
     assert (await client.get("/profile", headers=HTML, allow_redirects=False)).status == 303
@@ -202,7 +204,9 @@ async def test_another_browser_is_signed_out_from_the_profile_but_nobody_elses(c
     anna, boris = await take_on("Anna", password=True), await take_on("Boris", password=True)
     await sign_in(client)
     async with hub.database.transaction() as session:
-        other, other_token = await sessions.start(session, anna, at=hub.clock.now(), client="10.0.0.7", agent="Firefox/130")
+        other, other_token = await sessions.start(
+            session, anna, at=hub.clock.now(), client="10.0.0.7", agent="Firefox/130"
+        )
         foreign, _ = await sessions.start(session, boris, at=hub.clock.now(), client="10.0.0.8", agent="")
     form = {"csrf_token": await csrf(client)}
     page = await client.post(f"/profile/sessions/{other.id}/revocation", data=form, headers=HTML)
@@ -302,7 +306,12 @@ async def test_the_set_up_link_makes_the_owner_and_leads_to_the_first_channel(cl
         company = await workspace.get(session)
         (owner,) = list(await session.scalars(select(User)))
         rights = await access.of(session, owner)
-    assert (company.name, company.country, company.time_zone, company.currency) == ("Окна плюс", "EE", "Europe/Tallinn", "EUR")
+    assert (company.name, company.country, company.time_zone, company.currency) == (
+        "Окна плюс",
+        "EE",
+        "Europe/Tallinn",
+        "EUR",
+    )
     assert (owner.role, len(rights.team_ids), rights.led_team_ids) == (Role.OWNER, 1, ())
     channel = await client.get("/setup/channel", headers=HTML)
     text = await channel.text()
@@ -395,14 +404,20 @@ async def test_only_those_who_manage_make_the_first_channel(client, take_on):
 
 @pytest.mark.parametrize(
     ("country", "zone", "currency"),
-    [("RU", "Europe/Moscow", "RUB"), ("AM", "Asia/Yerevan", "AMD"), ("SI", "Europe/Ljubljana", "EUR"), ("XX", "UTC", "EUR")],
+    [
+        ("RU", "Europe/Moscow", "RUB"),
+        ("AM", "Asia/Yerevan", "AMD"),
+        ("SI", "Europe/Ljubljana", "EUR"),
+        ("XX", "UTC", "EUR"),
+    ],
 )
 def test_a_country_proposes_its_time_zone_and_currency(country, zone, currency):
     assert (places.zone_of(country), places.currency_of(country)) == (zone, currency)
 
 
 @pytest.mark.parametrize(
-    ("languages", "country"), [("ru-EE,ru;q=0.9", "EE"), ("ru,en-US;q=0.8", "US"), ("en", ""), ("zh-Hant", ""), ("", "")]
+    ("languages", "country"),
+    [("ru-EE,ru;q=0.9", "EE"), ("ru,en-US;q=0.8", "US"), ("en", ""), ("zh-Hant", ""), ("", "")],
 )
 def test_a_browser_names_its_country_by_its_languages(languages, country):
     assert places.country_of(languages) == country

@@ -45,7 +45,9 @@ async def send(client, form: Connection, values: dict[str, str], **more: Any):
 
 async def test_a_form_is_filled_in_without_scripts_and_its_marks_are_kept(client, hub, webform, take_on, drain):
     await take_on("Anna")
-    hidden = await opened(client, webform, "?utm_source=google&utm_campaign=spring", Referer="https://blog.example/post")
+    hidden = await opened(
+        client, webform, "?utm_source=google&utm_campaign=spring", Referer="https://blog.example/post"
+    )
     answer = await send(client, webform, hidden | {"name": "Вера", "phone": "8 (916) 123-45-67", "message": "Окна"})
     assert answer.status == 303
     assert answer.headers["Location"].startswith(f"/f/{webform.slug}/thanks?reference=")
@@ -95,7 +97,10 @@ async def test_a_form_nobody_could_answer_comes_back_as_it_was_typed(values, wro
     assert hidden_of(text) == hidden
     for name in ("name", "phone", "email"):
         if values.get(name):
-            assert f'name="{name}" type="{ {"phone": "tel", "email": "email"}.get(name, "text") }" value="{values[name]}"' in text
+            assert (
+                f'name="{name}" type="{ {"phone": "tel", "email": "email"}.get(name, "text") }" value="{values[name]}"'
+                in text
+            )
     assert values.get("message", "") in text
     assert await _all(hub, Delivery) == []
 
@@ -159,7 +164,9 @@ async def test_our_own_form_is_taken_whatever_sites_are_listed_and_others_are_no
 
 
 @pytest.mark.parametrize("body", [b"", b"--x\r\n", b"{", b"\x00\xff"])
-@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json"])
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json"]
+)
 async def test_nonsense_gets_the_form_again_and_never_a_fault(body, content_type, client, webform):
     headers = HTML | {"Content-Type": content_type}
     answer = await client.post(f"/f/{webform.slug}", data=body, headers=headers, allow_redirects=False)

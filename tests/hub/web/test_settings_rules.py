@@ -114,8 +114,8 @@ async def test_a_rule_made_by_the_page_routes_the_next_lead(owner, hub, webform,
         "hours": "in",
     }
     page = (await owner.get("/settings/routing")).text
-    for words in ("over Website", "from google or bing", "phone from RU", "city is Tallinn or Tartu", "in working hours"):
-        assert words in page
+    for said in ("over Website", "google or bing", "phone from RU", "city is Tallinn or Tartu", "in working hours"):
+        assert said in page
     await owner.client.post(f"/hooks/{webform.key}", data=VERA | {"city": "Tartu"})
     await drain()
     (lead,) = await all_of(Lead)

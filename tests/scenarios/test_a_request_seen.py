@@ -1,0 +1,117 @@
+"""Scenario A as Anna sees it: in a real browser, on a page she never reloads."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Page, async_playwright, expect
+
+from core.work.tasks import Task
+from hub import auth, worker
+from hub.http import make_app
+from tests.conftest import PASSWORD, VERA
+
+pytestmark = pytest.mark.browser
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+async def address(hub: Any) -> AsyncIterator[str]:
+    """Where the whole hub answers, its loops running."""
+    server = TestServer(make_app(hub), host="127.0.0.1")
+    await server.start_server()
+    async with worker.running(hub):
+        yield str(server.make_url("")).rstrip("/")
+    await server.close()
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    """A page of a real browser that may not complain."""
+    path = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+    assert path, "apt-get install chromium"
+    complaints: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        opened = await browser.new_page(viewport={"width": 1280, "height": 900})
+        opened.set_default_timeout(15_000)
+        opened.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        opened.on("pageerror", lambda error: complaints.append(str(error)))
+        yield opened
+        await browser.close()
+    assert not complaints
+
+
+async def test_anna_sees_the_request_come_grow_late_and_be_done_without_a_reload(
+    address, page, client, hub, webform, take_on, clock
+):
+    anna = await take_on("Anna", password=True)
+    token = await auth.sign_in(hub, email=anna.email, password=PASSWORD, client="127.0.0.1", agent="test")
+    await page.context.add_cookies([{"name": auth.COOKIE, "value": token, "url": address}])
+    async with page.expect_response("**/live*"):
+        await page.goto(address)
+    await page.evaluate("window.neverReloaded = true")
+    await expect(page.locator("#day-queue")).to_contain_text("Nothing waits for you")
+
+    await client.post(f"/hooks/{webform.key}", data=VERA)
+    await expect(page.locator("#day-leads")).to_contain_text("Вера Соколова")
+    task = page.locator("#day-today .item")
+    await expect(task).to_contain_text("Call back")
+    await expect(task.locator(".deadline")).to_contain_text("in 15 min")
+    await expect(page.locator("#bell .count")).to_have_text("1")
+
+    clock.advance(timedelta(minutes=16))
+    await expect(page.locator("#day-overdue .item .deadline.is-late")).to_be_visible()
+    await expect(page.locator("#day-counters .bad")).to_have_text("1")
+
+    await page.locator("#day-overdue .tick").click()
+    await expect(page.locator("#toasts")).to_contain_text("Done")
+    await expect(page.locator("#day-overdue")).to_have_count(0)
+    await expect(page.locator("#day-leads section")).to_have_count(0)
+    assert await page.evaluate("window.neverReloaded") is True
+    async with hub.database.reading() as session:
+        done = await session.get_one(Task, int((await _first_id(hub))))
+        assert done.completed_by == anna.id
+
+    await page.locator("#toasts [data-undo]").click()
+    await expect(page.locator("#day-overdue .item")).to_have_count(1)
+
+
+async def _first_id(hub: Any) -> int:
+    from sqlalchemy import select
+
+    async with hub.database.reading() as session:
+        return int(await session.scalar(select(Task.id).order_by(Task.id).limit(1)))
+
+
+async def test_a_card_is_dragged_by_keyboard_and_a_stale_one_goes_back(address, page, client, hub, webform, take_on):
+    anna = await take_on("Anna", password=True)
+    await client.post(f"/hooks/{webform.key}", data=VERA)
+    token = await auth.sign_in(hub, email=anna.email, password=PASSWORD, client="127.0.0.1", agent="test")
+    await page.context.add_cookies([{"name": auth.COOKIE, "value": token, "url": address}])
+    await page.goto(f"{address}/deals")
+    card = page.locator(".deal-card")
+    await card.locator(".title").focus()
+    for key in (" ", "ArrowRight", " "):
+        await page.keyboard.press(key)
+    await expect(page.locator(".column", has_text="Qualified").locator(".deal-card")).to_have_count(1)
+
+    await card.drag_to(page.locator(".column", has_text="Lost").locator(".cards"))
+    await expect(page.locator("#sheet")).to_contain_text("Why was it lost?")
+    await page.locator("#sheet input[type=radio]").first.check()
+    await page.locator("#sheet button.danger").click()
+    await expect(page.locator(".column.lost .deal-card")).to_have_count(1)
