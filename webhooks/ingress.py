@@ -256,8 +256,12 @@ class Ingress:
             await self._write_one_by_one(batch, again)
 
     async def _write_one_by_one(self, batch: Sequence[_Draft], error: Exception) -> None:
-        """One poisoned request must not refuse its neighbours; a database that is away refuses all at once."""
-        if not _is_about_the_data(error) or len(batch) == 1:
+        """One poisoned request must not refuse its neighbours; a database that is away refuses all at once.
+
+        Nor do requests that are written alone stand crosswise in another node's way: each waits for one key at most.
+        """
+        alone_it_may_pass = _is_about_the_data(error) or _is_about_the_moment(error)
+        if not alone_it_may_pass or len(batch) == 1:
             problem = (
                 Malformed("The request holds something that cannot be stored")
                 if _is_about_the_data(error)

@@ -121,7 +121,7 @@ def _check(wanted: Sequence[Wanted]) -> None:
 
 async def _require_empty(session: AsyncSession, stage: Stage) -> None:
     if await session.scalar(select(exists().where(Deal.stage_id == stage.id))):
-        raise Conflict(f"There are deals in the stage {stage.name}; move them to another one first")
+        raise Conflict("There are deals in a stage that would go or end them; move them to another one first")
 
 
 async def _make_default(session: AsyncSession, pipeline: Pipeline) -> None:

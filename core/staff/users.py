@@ -209,9 +209,14 @@ async def _free_address(session: AsyncSession, user: User, email: str) -> str:
     return address
 
 
-async def _require_another_owner(session: AsyncSession, user: User) -> None:
+async def is_last_owner(session: AsyncSession, user: User) -> bool:
+    """Whether nobody else who works here is an owner."""
     others = select(func.count()).where(User.role == Role.OWNER, User.is_active.is_(True), User.id != user.id)
-    if not await session.scalar(others):
+    return not await session.scalar(others)
+
+
+async def _require_another_owner(session: AsyncSession, user: User) -> None:
+    if await is_last_owner(session, user):
         raise Rejected(f"{user.name} is the last owner: make somebody else an owner first")
 
 

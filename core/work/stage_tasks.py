@@ -52,7 +52,9 @@ def task_row(
     }
 
 
-def step_rows(rule: StageRule, schedule: Schedule, *, task_id: int, at: datetime, due_at: datetime) -> list[dict[str, Any]]:
+def step_rows(
+    rule: StageRule, schedule: Schedule, *, task_id: int, at: datetime, due_at: datetime
+) -> list[dict[str, Any]]:
     """Make the rows of all that happens if nobody does the task: a reminder, the breach, the escalation."""
     steps: list[tuple[str, datetime]] = []
     if rule.reminder_minutes is not None and rule.reminder_minutes < rule.due_minutes:

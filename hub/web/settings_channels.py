@@ -232,7 +232,7 @@ async def _read(visit: Visit) -> tuple[str, dict[str, Any], dict[str, Any]]:
         try:
             configured.split_secrets("webform", {name: lines})
         except Rejected as error:
-            fields.wrong(name, str(error))
+            fields.wrong(name, _reason(str(error), name))
     country = visit.field("default_country") or None
     if country is not None and country not in dict(places.countries("en")):
         fields.wrong("default_country", N_("Choose one of the list"))
@@ -247,6 +247,15 @@ async def _read(visit: Visit) -> tuple[str, dict[str, Any], dict[str, Any]]:
             fields.wrong(name, N_("Choose one of the list"))
     fields.check()
     return title, settings, common
+
+
+def _reason(message: str, name: str) -> str:
+    """Return what is wrong with a list of addresses as it can be translated; anything else as it was said."""
+    if "origin" in message and name == "allowed_origins":
+        return N_("Write each site as https://www.example.com, one a line")
+    if "address" in message and name == "redirects":
+        return N_("Write each page in full, https://www.example.com/thanks, one a line")
+    return message
 
 
 def _typed(visit: Visit) -> dict[str, Any]:

@@ -16,6 +16,23 @@ from core.staff.sessions import printable
 from hub.web.visits import Visit, form_errors
 from hub.web.words import N_
 
+_SAID_BY_CORE = (
+    N_("A title is needed"),
+    N_("Two stages have the same name"),
+    N_("A pipeline needs an open stage, one for won deals and one for lost ones"),
+    N_("There are deals in a stage that would go or end them; move them to another one first"),
+    N_("The reminder must come before the deadline"),
+    N_("The absence must end after it starts"),
+    N_("There is no such team"),
+    N_("There is nobody with this id"),
+    N_("Name either a team or a person"),
+    N_("Hours of one day follow each other and do not overlap"),
+    N_("Hours that end when they begin are unclear; write the whole day as 00:00 to 24:00"),
+    N_("A password has at least 10 characters"),
+    N_("A password has at most 1000 characters"),
+)
+"""What the core refuses with, for the catalogues; `tried` translates it."""
+
 _STATUS: dict[type[DomainError], int] = {Conflict: 409, Stale: 412}
 
 
@@ -131,11 +148,16 @@ def require_version(visit: Visit, record: Any) -> None:
 
 
 async def tried(
-    visit: Visit, change: Awaitable[Any], *, conflict: str = "", fields: Mapping[str, str] | None = None
+    visit: Visit,
+    change: Awaitable[Any],
+    *,
+    conflict: str = "",
+    taken: str = N_("This name is taken"),
+    fields: Mapping[str, str] | None = None,
 ) -> Any:
     """Carry out a change as a whole and return what it does.
 
-    conflict  the field at which a clash is shown; "": above the form
+    conflict  the field at which a clash is shown, in the words of `taken`; "": above the form, in the core's
     fields    what fields of the core are called in the form, by their beginning
 
     Raises:
@@ -161,7 +183,7 @@ async def tried(
         errors = {_called(name, fields or {}): visit.translate(text) for name, text in errors.items()}
         said = visit.translate(said) if said else ""
         if conflict and isinstance(error, Conflict) and said:
-            errors, said = {conflict: said}, ""
+            errors, said = {conflict: visit.translate(taken)}, ""
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 422)
         raise Refused(errors, said, status) from error
 

@@ -22,6 +22,7 @@ from hub.web.words import N_
 
 HERE = "/settings/hours"
 _PROPOSED = ["09:00-18:00"] * 5 + ["", ""]
+_HOW = N_("Write hours as 09:00-18:00, with a comma between several")
 _SPAN = re.compile(r"(\d{1,2})(?:[:.](\d\d))?\s*[-–—]\s*(\d{1,2})(?:[:.](\d\d))?", re.ASCII)
 
 
@@ -83,15 +84,15 @@ def _read(visit: Visit, before: dict[str, Any]) -> dict[str, Any]:
             week[day] = _spans(fields.text(name, most=200))
             hours_json.from_json({"always_open": True, "week": {day: week[day]}})
         except Rejected as error:
-            fields.wrong(name, str(error))
+            fields.wrong(name, _reason(str(error)))
     days: dict[str, list[list[str]]] = {}
     for line in fields.lines("days", most=2000):
         day, _, hours = line.partition(" ")
         try:
             days[day] = _spans(hours)
             hours_json.from_json({"always_open": True, "days": {day: days[day]}})
-        except Rejected as error:
-            fields.wrong("days", str(error))
+        except Rejected:
+            fields.wrong("days", N_("Write a day as 2026-12-31, and its hours after it: 2026-12-31 09:00-14:00"))
     country = visit.field("holidays_country")
     given = {
         "always_open": fields.ticked("always_open"),
@@ -104,8 +105,8 @@ def _read(visit: Visit, before: dict[str, Any]) -> dict[str, Any]:
     for name in ("time_zone", "holidays_country"):
         try:
             hours_json.from_json({"always_open": True, name: given[name] or None})
-        except Rejected as error:
-            fields.wrong(name, str(error))
+        except Rejected:
+            fields.wrong(name, N_("Choose one of the list"))
     if not given["always_open"] and not fields.errors and not any(week.values()):
         fields.wrong("week_0", N_("Give at least one day its hours, or work round the clock"))
     fields.check()
@@ -124,10 +125,15 @@ def _spans(text: str) -> list[list[str]]:
             continue
         match = _SPAN.fullmatch(part.strip())
         if match is None:
-            raise Rejected("Write hours as 09:00-18:00, with a comma between several")
+            raise Rejected(_HOW)
         hour, minute, until, until_minute = match.groups()
         found.append([f"{int(hour):02}:{minute or '00'}", f"{int(until):02}:{until_minute or '00'}"])
     return found
+
+
+def _reason(message: str) -> str:
+    """Return what is wrong with a day's hours as it can be translated."""
+    return message if message.startswith(("Hours of one day", "Hours that end")) else _HOW
 
 
 def _text(spans: list[list[str]]) -> str:

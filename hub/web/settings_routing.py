@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from hub.web.words import N_
 
 HERE = "/settings/routing"
 _TYPED = ("title", "connection_id", "source", "language", "country", "hours", "field_name", "field_value", "target")
+_TERRITORY = re.compile(r"[A-Z]{2}|\+[0-9]{1,15}")
 _CALLED = {"fields": "field_value", "team_id": "target", "user_id": "target"}
 
 
@@ -187,6 +189,9 @@ async def _read(visit: Visit, before: Mapping[str, Any]) -> dict[str, Any]:
     conditions["kind"] = before.get("kind", [])
     conditions["hours"] = fields.one_of("hours", ("", "in", "after"))
     conditions["connection_id"] = await _channels(visit, fields, before.get("connection_id", []))
+    for country in conditions["country"]:
+        if not _TERRITORY.fullmatch(country):
+            fields.wrong("country", N_("Write countries or beginnings of numbers with commas: RU, +7495"))
     name, accepted = fields.text("field_name"), fields.words("field_value")
     if accepted and not name:
         fields.wrong("field_name", N_("Name the field"))

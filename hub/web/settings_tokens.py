@@ -54,8 +54,8 @@ async def add(visit: Visit) -> web.StreamResponse:
         wanted = {scope for scope in typed["scopes"] if scope in _OFFERED} | set(fields.words("more_scopes", most=100))
         try:
             scopes = actors.read_scopes(wanted, RESOURCES)
-        except Rejected as error:
-            fields.wrong("more_scopes", str(error))
+        except Rejected:
+            fields.wrong("more_scopes", N_("Write scopes as leads:read or leads:write, with commas"))
         fields.check()
         made = tokens.create(
             visit.session,

@@ -13,7 +13,8 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy import select
 
-from core.kernel.errors import Forbidden
+from core.kernel import addresses
+from core.kernel.errors import Forbidden, Rejected
 from core.staff import absences, access, membership, sessions, users
 from core.staff.absences import Absence
 from core.staff.teams import Team, TeamMember
@@ -28,6 +29,8 @@ from hub.web.words import N_
 HERE = "/settings/users"
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _TERRITORY = re.compile(r"[A-Z]{2}|\+[0-9]{1,15}")
+_LAST_OWNER = N_("This is the last owner: make somebody else an owner first")
+_TAKEN = N_("Somebody has this address already")
 _TYPED = ("name", "email", "role", "extension", "capacity", "languages", "territories", "hand_over_to")
 
 
@@ -121,7 +124,7 @@ async def add(visit: Visit) -> web.StreamResponse:
     try:
         values, team_ids = await _read(visit)
         password = str(visit.form.get("password", ""))
-        user = await tried(visit, take_on(), conflict="email")
+        user = await tried(visit, take_on(), conflict="email", taken=_TAKEN)
     except Refused as refused:
         return await _form(visit, None, _typed(visit), refused)
     note(visit, "user.added", "user", user.id, {"role": values["role"]})
@@ -140,6 +143,8 @@ async def change(visit: Visit, user_id: int) -> web.StreamResponse:
             _require_may_set(visit, Role.OWNER)
         if values["role"] != user.role:
             _require_may_set(visit, Role(values["role"]))
+        if user.role == Role.OWNER and values["role"] != Role.OWNER and await users.is_last_owner(visit.session, user):
+            raise Rejected(visit.translate(_LAST_OWNER), field="role")
         wanted: dict[str, Any] = values | {"role": Role(values["role"])}
         if password:
             wanted["password_hash"] = await auth.hash_password(password)
@@ -158,7 +163,7 @@ async def change(visit: Visit, user_id: int) -> web.StreamResponse:
         values, team_ids = await _read(visit)
         hand_over_to = _successor(visit, user)
         password = str(visit.form.get("password", ""))
-        await tried(visit, put(), conflict="email")
+        await tried(visit, put(), conflict="email", taken=_TAKEN)
     except Refused as refused:
         await visit.session.refresh(user)
         return await _form(visit, user, _typed(visit), refused)
@@ -176,6 +181,8 @@ async def _come_or_go(visit: Visit, user: User, *, works_here: bool) -> None:
         await users.take_back(visit.session, user, at=now, actor_id=actor_id)
         note(visit, "user.taken_back", "user", user.id)
         return
+    if user.role == Role.OWNER and await users.is_last_owner(visit.session, user):
+        raise Refused({}, visit.translate(_LAST_OWNER), 422)
     if user.id == actor_id:
         raise Refused({}, visit.translate(N_("You cannot let yourself go: ask another administrator")), 422)
     await users.dismiss(visit.session, user, at=now, actor_id=actor_id)
@@ -212,9 +219,12 @@ async def _read(visit: Visit) -> tuple[dict[str, Any], list[int]]:
     territories = [word.upper() for word in fields.words("territories", most=300)]
     if not all(_TERRITORY.fullmatch(territory) for territory in territories):
         fields.wrong("territories", N_("Write countries or beginnings of numbers with commas: RU, +7495"))
+    email = fields.text("email", most=320, required=True)
+    if email and addresses.email(email) is None:
+        fields.wrong("email", N_("This is not an e-mail address"))
     values = {
         "name": fields.text("name", required=True),
-        "email": fields.text("email", most=320, required=True),
+        "email": addresses.email(email) or email,
         "role": fields.one_of("role", tuple(role.value for role in Role)),
         "extension": extension or None,
         "capacity": fields.number("capacity", most=1_000_000),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from core.kernel.errors import Rejected
 
 _LARGEST = 10**15  # minor units
+_WRONG_AMOUNT = "Write an amount such as 1250.50"
 
 
 def amount(text: str, currency: str, *, field: str = "amount") -> int | None:
@@ -24,17 +25,16 @@ def amount(text: str, currency: str, *, field: str = "amount") -> int | None:
     plain = re.sub(r"[\s'’]", "", text)
     if not plain:
         return None
+    if not re.fullmatch(r"[0-9.,]*[0-9][0-9.,]*", plain) or len(plain) > 40:
+        raise Rejected(_WRONG_AMOUNT, field=field)
     if re.fullmatch(r"\d{1,3}([.,]\d{3})+", plain) and digits != 3:
         plain = re.sub(r"[.,]", "", plain)  # thousands: nobody writes three decimals of a currency with two
     else:
         whole, point, decimals = plain.replace(",", ".").rpartition(".")
         plain = f"{whole.replace('.', '') or '0'}.{decimals}" if point else decimals
-    try:
-        value = Decimal(plain).scaleb(digits)
-    except InvalidOperation:
-        raise Rejected("Write an amount such as 1250.50", field=field) from None
-    if not value.is_finite() or value < 0 or value >= _LARGEST or value != value.to_integral_value():
-        raise Rejected("Write an amount such as 1250.50", field=field)
+    value = Decimal(plain).scaleb(digits)
+    if value >= _LARGEST or value != value.to_integral_value():
+        raise Rejected(_WRONG_AMOUNT, field=field)
     return int(value)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright, expect
 from sqlalchemy import select
 
 from core.people.contacts import Contact
 from core.sales.leads import Lead
+from core.staff.users import Role
 from hub import auth, worker
 from hub.app import Hub, open_hub
 from hub.http import make_app
@@ -192,3 +194,26 @@ async def test_a_pasted_form_with_no_site_listed_goes_to_our_thanks(house, brows
             contact = await session.scalar(select(Contact))
         assert (contact.name, contact.language) == ("Անի", "hy")
         assert vera.complaints == []
+
+
+async def test_a_page_is_live_even_when_its_streams_script_comes_late(house, browser, take_on):
+    await take_on("Olga", Role.OWNER, password=True)
+    async with visiting(browser) as owner:
+        page = await owner.page()
+        await page.goto(f"{house.public_url}/sign-in?next=/setup/channel")
+        await page.get_by_label("E-mail").fill("olga@example.com")
+        await page.get_by_label("Password").fill(PASSWORD)
+        htmx_began = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await htmx_began.wait()
+            await route.continue_()
+
+        await page.route("**/hx-sse.min.js*", late)
+        async with page.expect_request("**/live?after=*"):
+            await page.get_by_role("button", name="Sign in").click(no_wait_after=True)
+            await page.wait_for_url("**/setup/channel", wait_until="commit")
+            await page.wait_for_function("window.htmx")
+            await page.evaluate("new Promise((done) => setTimeout(done, 50))")
+            htmx_began.set()
+        assert owner.complaints == []

@@ -29,6 +29,8 @@
     node.addEventListener("pointerleave", () => (left = setTimeout(() => node.remove(), 3000)));
   }
 
+  for (const told of document.querySelectorAll("#toasts .toast")) setTimeout(() => told.remove(), 6000);
+
   async function post(url, values = {}) {
     const answer = await fetch(url, {
       method: "POST",

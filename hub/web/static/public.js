@@ -27,6 +27,5 @@
     wasSent = false;
     hidden("submission_id").value = [...crypto.getRandomValues(new Uint8Array(12))].map((n) => n.toString(16).padStart(2, "0")).join("");
   });
-  if (!document.querySelector("[data-summary]")) return;
-  document.querySelector("[aria-invalid=true], [data-summary]").focus();
+  document.querySelector("[data-summary]")?.focus();
 })();

@@ -119,9 +119,9 @@ async def test_the_only_owner_stays_and_nobody_lets_themselves_go(owner, all_of)
     (olga,) = await all_of(User)
     form = {"name": "Olga", "email": olga.email}
     demoted = await owner.post(f"/settings/users/{olga.id}", **form, role="manager", is_active="yes")
-    assert demoted.status == 422 and "last owner" in demoted.text
+    assert demoted.status == 422 and 'id="role-error"' in demoted.text and "last owner" in demoted.text
     gone = await owner.post(f"/settings/users/{olga.id}", **form, role="owner")
-    assert gone.status == 422 and "yourself" in gone.text
+    assert gone.status == 422 and "last owner" in gone.text
     (olga,) = await all_of(User)
     assert olga.is_active and olga.role == "owner" and olga.version == 1
 
@@ -247,3 +247,12 @@ async def test_the_audit_log_is_paged_and_narrowed(owner, hub, take_on, all_of):
     assert second.text.count("cursor=") == 0
     mine = (await owner.get(f"/settings/audit?user={olga.id}&entity=session")).text
     assert "session.created" in mine and "deal.changed" not in mine
+
+
+async def test_an_administrator_does_not_let_themselves_go(take_on, browser_of, all_of):
+    await take_on("Olga", Role.OWNER)
+    ada = await take_on("Ada", Role.ADMIN, password=True)
+    browser = await browser_of(ada)
+    answer = await browser.post(f"/settings/users/{ada.id}", name="Ada", email=ada.email, role="admin")
+    assert answer.status == 422 and "yourself" in answer.text
+    assert (await _user(all_of, "Ada")).is_active

@@ -77,7 +77,8 @@ async def test_wrong_hours_are_told_at_the_field_and_kept_as_typed(owner, all_of
     answer = await owner.post_plainly("/settings/hours", **({"time_zone": "Europe/Moscow"} | WEEK | typed))
     assert answer.status == 422
     assert f'id="{field}-error"' in answer.text
-    assert next(iter(typed.values())) in answer.text
+    if field != "holidays_country":  # a list cannot show what is not on it
+        assert next(iter(typed.values())) in answer.text
     async with hub.database.reading() as session:
         assert (await session.get(Workspace, 1)).version == 1
 
