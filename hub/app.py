@@ -68,6 +68,7 @@ async def open_hub(
                 plain_url(database_url),
                 min_size=1,
                 max_size=2,
+                command_timeout=30,  # a database that hangs must not hang the door: whoever posts is told to come again
                 server_settings={"application_name": "switchyard ingress", "jit": "off"},
             )
         )

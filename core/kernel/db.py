@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import msgspec
@@ -159,10 +160,11 @@ async def _copy(
         # SQLAlchemy begins with its first statement; what goes past it before that would be committed by itself.
         await connection.exec_driver_sql("SELECT 1")
     json_columns = _json_columns(table, columns)
+    # By name, since the order of keys is whoever made the row's.
     records = (
         [tuple(json_text(row[name]) if name in json_columns else row[name] for name in columns) for row in rows]
-        if json_columns
-        else [tuple(row.values()) for row in rows]
+        if json_columns or len(columns) == 1
+        else list(map(itemgetter(*columns), rows))
     )
     await driver.copy_records_to_table(table.name, records=records, columns=columns)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 from aiohttp import web
@@ -10,6 +11,8 @@ from core.kernel.events import Position
 from hub import auth
 from hub.hooks import HUB
 
+_LASTS = 300.0  # seconds
+
 
 def add_routes(app: web.Application) -> None:
     """Add the stream."""
@@ -17,7 +20,10 @@ def add_routes(app: web.Application) -> None:
 
 
 async def live(request: web.Request) -> web.StreamResponse:
-    """Send server-sent events until the browser leaves. `after` is the place in the diary its page was read at."""
+    """Send server-sent events until the browser leaves. `after` is the place in the diary its page was read at.
+
+    A stream ends after five minutes and the browser opens another, so that rights which were taken away are gone.
+    """
     hub = request.app[HUB]
     async with hub.database.transaction() as session:
         who = await auth.signed_in(session, hub, request)
@@ -31,6 +37,9 @@ async def live(request: web.Request) -> web.StreamResponse:
     with hub.live.stream(who.rights) as stream, contextlib.suppress(ConnectionResetError):
         if after.isascii() and after.isdigit() and len(after) < 19:
             await hub.live.catch_up(stream, Position(int(after), 0))
+        until = asyncio.get_running_loop().time() + _LASTS
         async for frame in stream.frames():
             await response.write(frame)
+            if asyncio.get_running_loop().time() > until:
+                break
     return response
