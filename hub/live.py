@@ -120,7 +120,10 @@ class Live:
         while True:
             async with self._database.reading() as session:
                 if not self._streams:
-                    return await events.end(session)
+                    # Before the look at who listens, so that a stream opened meanwhile misses nothing.
+                    end = await events.end(session)
+                    if not self._streams:
+                        return end
                 lines, position = await events.read_after(session, position)
                 if not lines:
                     if await _is_behind(session, position):

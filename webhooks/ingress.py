@@ -98,16 +98,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _References:
-    """Unguessable names for requests: 80 random bits each, fetched from the kernel for many at once."""
+    """Unguessable names for requests: 80 random bits each, fetched and spelled for many at once."""
 
     def __init__(self) -> None:
-        self._random = b""
+        self._spelled = ""
 
     def next(self) -> str:
-        if not self._random:
-            self._random = os.urandom(10 * 256)
-        taken, self._random = self._random[:10], self._random[10:]
-        return base64.b32encode(taken).decode()
+        if not self._spelled:
+            self._spelled = base64.b32encode(os.urandom(10 * 256)).decode()
+        taken, self._spelled = self._spelled[:16], self._spelled[16:]
+        return taken
 
 
 class Ingress:
@@ -131,6 +131,7 @@ class Ingress:
         self._most_bytes = most_bytes
         self._on_stored = on_stored
         self._waiting: list[_Draft] = []
+        self._taken = 0
         self._bytes = 0
         self._writer: asyncio.Task[None] | None = None
         self._references = _References()
@@ -141,6 +142,11 @@ class Ingress:
         if self._running_loop is None:
             self._running_loop = asyncio.get_running_loop()
         return self._running_loop
+
+    @property
+    def taken(self) -> int:
+        """How many requests have come to this buffer so far; tells how busy the door is."""
+        return self._taken
 
     @property
     def waiting(self) -> int:
@@ -178,6 +184,7 @@ class Ingress:
             self._loop().create_future(),
         )
         self._waiting.append(draft)
+        self._taken += 1
         self._bytes += len(request.body)
         if self._writer is None:
             self._writer = self._loop().create_task(self._write_all())
