@@ -120,10 +120,9 @@ class Live:
         while True:
             async with self._database.reading() as session:
                 if not self._streams:
-                    # Before the look at who listens, so that a stream opened meanwhile misses nothing.
-                    end = await events.end(session)
-                    if not self._streams:
-                        return end
+                    position = await events.end(session)
+                    if not self._streams:  # otherwise one was opened meanwhile, and listens from there
+                        return position
                 lines, position = await events.read_after(session, position)
                 if not lines:
                     if await _is_behind(session, position):
