@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import text
 
 from channels.contract import Temporary, Undeliverable
-from core.kernel import jobs
+from core.kernel import events, jobs
 from core.kernel.jobs import Failure
 from core.work import escalation, routing
 from hub import mail, metrics, notices
@@ -233,6 +233,19 @@ async def drain(hub: Hub) -> None:
     exchange = Exchange(hub.database, hub.switchboard, hub.clock)
     runner = JobRunner(hub)
     while (
-        await exchange.work(hub.worker_id) or await run_deadlines(hub) or await take_notices(hub) or await runner.work()
+        await exchange.work(hub.worker_id)
+        or await run_deadlines(hub)
+        or await take_notices(hub)
+        or await runner.work()
+        or await _waits_for_others(hub)
     ):
         pass
+
+
+async def _waits_for_others(hub: Hub) -> bool:
+    """Whether the diary holds something back until an older transaction, of whatever database, has ended."""
+    async with hub.database.reading() as session:
+        behind = await events.is_behind(session, notices.READER)
+    if behind:
+        await asyncio.sleep(0.01)
+    return behind

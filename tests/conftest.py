@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -36,16 +37,23 @@ def _named(url: str, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The PostgreSQL server of this run: the one CI names, else the embedded one, shared by pytest's workers."""
-    if given := os.environ.get("SWITCHYARD_TEST_DATABASE_URL"):
-        yield given
-        return
+def server_url() -> Iterator[str]:
+    """The PostgreSQL server of this worker of pytest, made of the programs that CI names or of the embedded ones.
+
+    Each worker has its own: the diary shows what every older transaction of the *server* has finished before, so a
+    neighbour's CREATE DATABASE would hold back what a test is waiting for.
+    """
+    bindir = os.environ.get("SWITCHYARD_TEST_PG_BINDIR")
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    folder = Path(tempfile.gettempdir()) / f"switchyard-tests-{run}"
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    folder = Path(tempfile.gettempdir()) / f"switchyard-tests-{run}-{worker}"
     # Tests may lose their database with the machine: only they run without fsync.
-    with embedded.running_in_background(folder, options={"fsync": "off", "max_connections": "300"}) as url:
-        yield url
+    options = {"fsync": "off", "autovacuum": "off", "max_connections": "300"}
+    try:
+        with embedded.running_in_background(folder, bindir=Path(bindir) if bindir else None, options=options) as url:
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _execute(url: str, *statements: str) -> None:

@@ -168,6 +168,15 @@ async def read_after(
     return found, max(boundary, position)
 
 
+async def is_behind(session: AsyncSession, reader: str) -> bool:
+    """Say whether committed lines wait for an older transaction to end before `take` can show them to this reader."""
+    statement = text(
+        "SELECT EXISTS (SELECT FROM events WHERE transaction >= pg_snapshot_xmin(pg_current_snapshot()) "
+        "AND (transaction, id) > (SELECT transaction, event_id FROM cursors WHERE reader = :reader))"
+    )
+    return bool(await session.scalar(statement, {"reader": reader}))
+
+
 async def take(
     session: AsyncSession, reader: str, *, kinds: Collection[str] | None = None, limit: int = 500
 ) -> tuple[list[Any], bool]:
