@@ -51,7 +51,7 @@ class Surroundings:
     clock: Clock
     hub: Any = None
     throttle: Throttle | None = None
-    assets_url: str = "/static/vendor/swagger-ui-dist"
+    assets_url: str = "/static/vendor"
     client_of: Callable[[web.Request], str] = lambda request: request.remote or ""
     version: str = "1"
 
