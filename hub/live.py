@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -31,10 +31,14 @@ _MOST_WAITING = 100
 
 
 class Stream:
-    """One open browser. What it missed because it was slow is replaced by "everything changed"."""
+    """One open browser, which hears of what comes after `since` in the diary.
 
-    def __init__(self, rights: Rights) -> None:
+    What it missed because it was slow is replaced by "everything changed".
+    """
+
+    def __init__(self, rights: Rights, since: Position) -> None:
         self.rights = rights
+        self.since = since
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(_MOST_WAITING)
         self.unsure: list[int] = []
         self.looking: asyncio.Task[None] | None = None
@@ -78,13 +82,17 @@ class Live:
             if not payload or stream.rights.user_id in ids:
                 stream.push("told", {"kinds": ["notification"]})
 
-    @contextmanager
-    def stream(self, rights: Rights) -> Any:
-        """Lend a stream for as long as a browser stays connected."""
-        stream = Stream(rights)
+    @asynccontextmanager
+    async def stream(self, rights: Rights, after: Position | None = None) -> AsyncIterator[Stream]:
+        """Lend a stream for as long as a browser stays connected; it hears what came `after`, else what is to come."""
+        async with self._database.reading() as session:
+            now = await events.end(session)
+        stream = Stream(rights, now if after is None else min(after, now))
         self._streams.add(stream)
         metrics.STREAMS.inc()
         try:
+            # Whatever was written before the stream could be heard of; what is told twice does no harm.
+            await self._catch_up(stream)
             yield stream
         finally:
             self._streams.discard(stream)
@@ -109,20 +117,18 @@ class Live:
                 await asyncio.sleep(1)
                 self._grown.set()
 
-    async def catch_up(self, stream: Stream, position: Position) -> None:
-        """Tell a stream that has just opened what happened since its page was read."""
+    async def _catch_up(self, stream: Stream) -> None:
         async with self._database.reading() as session:
-            lines, _ = await events.read_after(session, position)
-        if lines:
-            self._tell(stream, lines)
+            lines, _ = await events.read_after(session, stream.since)
+        self._tell(stream, lines)
 
     async def _follow(self, position: Position) -> Position:
         while True:
             async with self._database.reading() as session:
                 if not self._streams:
-                    position = await events.end(session)
-                    if not self._streams:  # otherwise one was opened meanwhile, and listens from there
-                        return position
+                    end = await events.end(session)
+                    if not self._streams:  # otherwise one was opened meanwhile, and takes what it has not heard
+                        return end
                 lines, position = await events.read_after(session, position)
                 if not lines:
                     if await _is_behind(session, position):
@@ -134,6 +140,9 @@ class Live:
 
     def _tell(self, stream: Stream, lines: Sequence[Any]) -> None:
         rights = stream.rights
+        lines = [line for line in lines if line.transaction >= stream.since.transaction]
+        if not lines:
+            return
         if rights.reach is Reach.ALL:
             stream.push("changed", _summary(lines))
             return

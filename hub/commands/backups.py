@@ -76,6 +76,7 @@ async def restore(settings: Settings, options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory(prefix="switchyard-restore-") as folder:
             script = Path(folder) / "restore.sql"
             await _run("pg_restore", settings, url, "--no-owner", "--no-acl", f"--file={script}", str(source))
+            await asyncio.to_thread(_for_any_server, script)
             await _run(
                 "psql",
                 settings,
@@ -94,6 +95,14 @@ async def restore(settings: Settings, options: argparse.Namespace) -> int:
     print(f"The database is as it was when {source.name} was written ({count} users)")
     say(f"Its secrets need the key of that time: {_key(settings)}. `switchyard doctor` tells whether it fits")
     return 0
+
+
+def _for_any_server(script: Path) -> None:
+    """Leave out the settings that older servers refuse: a backup made by version 18 goes into version 15 as well."""
+    draft = script.with_suffix(".draft")
+    with script.open("rb") as read, draft.open("wb") as written:
+        written.writelines(line for line in read if line != b"SET transaction_timeout = 0;\n")
+    draft.replace(script)
 
 
 def _path(name: str) -> Path:

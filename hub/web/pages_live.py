@@ -33,13 +33,13 @@ async def live(request: web.Request) -> web.StreamResponse:
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     await response.prepare(request)
-    after = request.query.get("after", "")
-    with hub.live.stream(who.rights) as stream, contextlib.suppress(ConnectionResetError):
-        if after.isascii() and after.isdigit() and len(after) < 19:
-            await hub.live.catch_up(stream, Position(int(after), 0))
+    given = request.query.get("after", "")
+    after = Position(int(given), 0) if given.isascii() and given.isdigit() and len(given) < 19 else None
+    async with hub.live.stream(who.rights, after) as stream:
         until = asyncio.get_running_loop().time() + _LASTS
-        async for frame in stream.frames():
-            await response.write(frame)
-            if asyncio.get_running_loop().time() > until:
-                break
+        with contextlib.suppress(ConnectionResetError):  # the browser has left
+            async for frame in stream.frames():
+                await response.write(frame)
+                if asyncio.get_running_loop().time() > until:
+                    break
     return response

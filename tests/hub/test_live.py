@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from core.kernel import events, jobs
+from core.kernel.events import Position
 from core.people.contacts import Contact
 from core.staff import access, users
 from core.staff.teams import TeamMember
@@ -66,7 +67,7 @@ class Browser:
 
 @asynccontextmanager
 async def _browser(hub, user):
-    with hub.live.stream(await _rights(hub, user)) as stream:
+    async with hub.live.stream(await _rights(hub, user)) as stream:
         frames = stream.frames()
         assert (await anext(frames)).startswith(b"retry:")
         browser = Browser(frames)
@@ -189,7 +190,7 @@ async def test_ones_own_doing_in_another_window_is_heard(hub, running, take_on, 
 
 
 async def test_a_browser_that_is_slow_is_told_to_read_everything_again(hub, take_on):
-    stream = Stream(await _rights(hub, await take_on("Anna")))
+    stream = Stream(await _rights(hub, await take_on("Anna")), Position(0, 0))
     for number in range(_MOST_WAITING + 1):
         stream.push("changed", {"kinds": ["deal"], "ids": {"deal": [str(number)]}})
     browser = Browser(stream.frames())
@@ -199,7 +200,7 @@ async def test_a_browser_that_is_slow_is_told_to_read_everything_again(hub, take
 
 
 async def test_a_stream_stays_open_by_beats(hub, take_on):
-    frames = Stream(await _rights(hub, await take_on("Anna"))).frames(beat=0.02)
+    frames = Stream(await _rights(hub, await take_on("Anna")), Position(0, 0)).frames(beat=0.02)
     assert [await anext(frames), await anext(frames)] == [b"retry: 2000\n\n", b": still here\n\n"]
 
 
