@@ -25,15 +25,15 @@ from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from channels import form_fields, origins
-from channels.contract import ChannelSettings, ParseContext, Routed
+from channels.contract import ChannelSettings, Group, ParseContext, Routed
 from channels.form_fields import Meant
 from core.kernel import addresses
 from core.kernel.addresses import EMAIL, PHONE, Address
 from core.kernel.envelopes import Attachment, Attribution, Claim, Event, Incoming, Trust
-from webhooks import charsets, forms
+from webhooks import charsets, forms, multiparts
 from webhooks.errors import Malformed, Refused, Unsupported
 from webhooks.forms import FormData
 from webhooks.request import RawRequest, Reply
@@ -53,6 +53,8 @@ class WebForm:
 
     kind: ClassVar[str] = "webform"
     title: ClassVar[str] = "Website form"
+    group: ClassVar[Group] = "form"
+    account = ""
 
     class Settings(ChannelSettings):
         """What an administrator fills in.
@@ -61,8 +63,17 @@ class WebForm:
         redirects        pages that a form's `redirect` field may send its visitor to, or what lies below them
         """
 
-        allowed_origins: tuple[str, ...] = ()
-        redirects: tuple[str, ...] = ()
+        allowed_origins: tuple[str, ...] = Field(
+            (),
+            title="Sites that may post",
+            description="One a line, such as https://www.example.com. Empty: any page may post, but no script may read "
+            "the answer.",
+        )
+        redirects: tuple[str, ...] = Field(
+            (),
+            title="Pages to send visitors to",
+            description="One a line. A form's field `redirect` may name one of them, or a page below it.",
+        )
 
         @field_validator("allowed_origins", mode="before")
         @classmethod
@@ -154,6 +165,10 @@ class WebForm:
                 is_form=True,
             )
         ]
+
+    def read_part(self, request: RawRequest, part: int) -> bytes | None:
+        """Return a file of the form; None if there is no such part."""
+        return multiparts.read_part(request.body, request.headers.get("content-type", ""), part)
 
     def acknowledge(self, request: RawRequest, reference: str) -> Reply:
         """Answer a script in JSON, and a browser that is on its way with the page to go to.

@@ -8,7 +8,7 @@ from email.utils import format_datetime, parseaddr
 
 import aiosmtplib
 
-from channels.contract import Temporary, Undeliverable
+from channels.errors import Temporary, Undeliverable
 from core.kernel.clock import Clock
 from core.people.contacts import Contact
 from core.staff.users import User

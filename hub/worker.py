@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from sqlalchemy import text
 
-from channels.contract import Temporary, Undeliverable
+from channels.errors import Temporary, Undeliverable
 from core.kernel import events, jobs
 from core.kernel.jobs import Failure
 from core.work import escalation, routing

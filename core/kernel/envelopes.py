@@ -1,13 +1,14 @@
 """What crosses the border between channels and the core: plain values, no database, no provider.
 
-A channel turns a raw request into a list of these events; `core.intake` turns the events into work for somebody.
+A channel turns a raw request into a list of these events; the core turns the events into work for somebody, and into
+the states of what was sent.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -42,17 +43,30 @@ class Claim(msgspec.Struct, frozen=True):
     trust: Trust
 
 
+MediaKind = Literal["image", "audio", "voice", "video", "sticker", "file"]
+
+
 class Attachment(msgspec.Struct, frozen=True):
-    """A file that came with a message and still lies inside the delivery, as its part number `part`."""
+    """A file that came with a message.
+
+    It lies either inside the delivery, as its part number `part` (0 or more), or with the provider, who gives it for
+    `reference` (an id or a URL, only its channel knows what to do with it). `content_id` names it within a letter.
+    """
 
     name: str
     content_type: str
-    size: int
-    part: int
+    size: int  # bytes; 0 where the provider does not say
+    part: int = -1
+    reference: str = ""
+    kind: MediaKind = "file"
+    content_id: str = ""
 
 
 class Attribution(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a request came from, as the visitor's browser told it."""
+    """Where a request came from, as the visitor's browser or the provider told it.
+
+    `reference` is the payload of a deep link (`/start spring`, `ref` of m.me and vk.me), `ad` the advertisement's id.
+    """
 
     utm_source: str | None = None
     utm_medium: str | None = None
@@ -65,33 +79,132 @@ class Attribution(msgspec.Struct, frozen=True, omit_defaults=True):
     ga: str | None = None
     referrer: str | None = None
     landing_page: str | None = None
+    reference: str | None = None
+    ad: str | None = None
 
 
-class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Anything a channel reports.
+
+    account      "<kind>:<id>" of the connection it is for, where one request holds events of several connections
+                 (`whatsapp:1065…`, `messenger:<page>`); "" is the connection whose hook was called
+    peer         the other side as the provider writes it, and as it wants to be told when we answer
+    occurred_at  when the provider says it happened, UTC; None: it does not say
+    """
+
+    account: str = ""
+    peer: str = ""
+    occurred_at: datetime | None = None
+
+
+class Incoming(Event, frozen=True, kw_only=True):
     """Somebody got in touch: a message, or a form filled in.
 
-    external_id   the provider's id of it; unique within the connection, so a repeat is recognised
-    claims        the addresses by which the sender is known; empty for somebody who left none
-    thread        distinguishes conversations of the same person on the same connection; "" is the usual one
-    fields        what a form said beyond the known fields, in its order: name → value
-    consent       the words the person agreed to, or what the box sent; None where nothing was asked
+    external_id    the provider's id of it; unique within the connection, so a repeat is recognised. "" where it has
+                   none: the delivery's id is taken
+    more_ids       further ids of the same message (parts of a long SMS)
+    claims         the addresses by which the sender is known, the one it came from first; empty for somebody who left
+                   none
+    thread         distinguishes conversations of the same person on the same connection; "" is the usual one
+    html           the words as untrusted HTML, for letters; `text` is always there too
+    quoted         what was quoted below the sender's own words, and their signature
+    reply_to       the provider's id of the message this one answers
+    group          the same for the pieces of one album: they become one message
+    replies_until  until when the provider lets us answer freely; None: it sets no limit
+    context        what the channel wants to be given back when somebody answers in this conversation
+    fields         what a form said beyond the known fields, in its order: name → value
+    consent        the words the person agreed to, or what the box sent; None where nothing was asked
+    is_ours        our own side wrote it, in the provider's own app: kept as an outgoing message, and nobody waits
+    is_automatic   a program wrote it (out of office, newsletter): kept, but it makes no lead and nobody waits
     """
 
     external_id: str
+    more_ids: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     name: str = ""
     company: str = ""
     text: str = ""
+    html: str = ""
+    quoted: str = ""
     subject: str = ""
     thread: str = ""
     language: str = ""
-    occurred_at: datetime | None = None
+    reply_to: str = ""
+    group: str = ""
+    replies_until: datetime | None = None
+    context: dict[str, str] = {}
     fields: dict[str, Any] = {}
     attachments: tuple[Attachment, ...] = ()
     attribution: Attribution = Attribution()
     consent: str | None = None
     is_form: bool = False
+    is_ours: bool = False
+    is_automatic: bool = False
 
 
-Event = Incoming
-"""Everything a channel may report. Later channels add statuses and calls."""
+class Status(Event, frozen=True, kw_only=True):
+    """What became of something we sent.
+
+    external_id  the provider's id of the part; "" with `up_to`
+    our_id       the id we gave the part (`Part.id`), where the provider repeats it
+    up_to        everything sent to `peer` until `occurred_at` (a read mark)
+    is_final     for a failure: trying again is of no use
+    is_dead      for a failure: the address does not exist or takes nothing from anybody
+    """
+
+    status: Literal["sent", "delivered", "read", "failed"]
+    external_id: str = ""
+    our_id: str = ""
+    up_to: bool = False
+    error_code: str = ""
+    error_text: str = ""
+    is_final: bool = True
+    is_dead: bool = False
+
+
+class Changed(Event, frozen=True, kw_only=True):
+    """The sender changed a message: `text` is the new wording, or the emoji of a reaction ("" takes it back)."""
+
+    external_id: str
+    change: Literal["edited", "deleted", "reaction"]
+    text: str = ""
+
+
+class Signal(Event, frozen=True, kw_only=True):
+    """Something a person did without saying anything.
+
+    started    opened the chat; `attribution` is kept for their first message
+    opted_in   allows us to write · opted_out: forbids it, by a STOP word or a button · gone: blocked us, left
+    typing     is writing just now
+    """
+
+    kind: Literal["started", "opted_in", "opted_out", "gone", "typing"]
+    claims: tuple[Claim, ...] = ()
+    name: str = ""
+    attribution: Attribution = Attribution()
+
+
+class IdentityChanged(Event, frozen=True, kw_only=True):
+    """The provider says that `old` is now known as `new` (a changed number, a group that became a supergroup)."""
+
+    old: Claim
+    new: Claim
+    new_peer: str = ""
+
+
+class Problem(Event, frozen=True, kw_only=True):
+    """The provider says something is wrong with our account."""
+
+    kind: Literal["auth", "quota", "webhook", "template", "other"]
+    detail: str
+
+
+class Pending(Event, frozen=True, kw_only=True):
+    """Something happened whose content has to be asked for (`Enricher.enrich`): a Meta lead, say.
+
+    `reference` is what to ask for, `hints` what is known already.
+    """
+
+    external_id: str
+    reference: str
+    hints: dict[str, str] = {}
