@@ -9,8 +9,10 @@ never taken for the person's: that is a bug real products had.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from webhooks.forms import FormData
 
@@ -18,10 +20,12 @@ _SYNONYMS: dict[str, str] = {
     "name": (
         "name fullname fio personname фио имя имяифамилия фамилияимя фамилияимяотчество имяклиента "
         "фиоклиента каквасзовут каквамобращаться вашафамилияиимя անուն անունազգանուն nombre nom nome "
-        "vollständigername imie"
+        "vollständigername imie whatisyourname whatsyourname whatisyourfullname whatsyourfullname"
     ),
-    "first_name": "firstname fname givenname forename vorname prenom имяотчество",
-    "last_name": "lastname lname surname familyname nachname фамилия ազգանուն apellido apellidos",
+    "first_name": (
+        "firstname fname givenname forename vorname prenom имяотчество whatisyourfirstname whatsyourfirstname"
+    ),
+    "last_name": "lastname lname surname familyname nachname фамилия ազգանուն apellido apellidos whatsyourlastname",
     "middle_name": "middlename patronymic secondname отчество",
     "phone": (
         "phone phones tel telephone phonenumber telephonenumber telnumber mobile mobilephone mobilenumber "
@@ -94,7 +98,7 @@ _TAIL = re.compile(r"[-_ ]*\d+$")
 _BRACKETED = re.compile(r"([^\[\]]*)((?:\[[^\[\]]*\])+)")
 # Elementor with "advanced data": fields[<id>][id|type|title|value|raw_value|required], meta[<id>][title|value]
 _ELEMENTOR = re.compile(r"(fields|meta)\[([^\[\]]+)\]\[(id|type|title|value|raw_value|required)\]")
-_TYPES = {"tel": "phone", "email": "email", "textarea": "message", "acceptance": "consent"}
+TYPES = {"tel": "phone", "email": "email", "textarea": "message", "acceptance": "consent"}
 
 
 @lru_cache(maxsize=2048)
@@ -167,13 +171,34 @@ class Meant:
         return separator.join(dict.fromkeys(self.values(what)))
 
 
+class Answer(NamedTuple):
+    """One field of a form.
+
+    name    the form's own name of it
+    label   what a person calls it: its title, else the name again
+    value   what was answered
+    hint    what it holds by the builder's own account: a key of the table above, which counts where the name says
+            nothing. "" where the builder does not say
+    """
+
+    name: str
+    label: str
+    value: str
+    hint: str = ""
+
+
 def understand(form: FormData) -> Meant:
     """Sort the fields of a form into those that are understood and the others."""
+    return sort(answers(form))
+
+
+def sort(given: Iterable[Answer]) -> Meant:
+    """Sort answers into those that are understood and the others."""
     known: dict[str, list[tuple[str, str]]] = {}
     others: list[tuple[str, str]] = []
-    for name, label, hint, value in _entries(form):
+    for name, label, value, hint in given:
         value = value.strip()
-        what = meaning(name) or _TYPES.get(hint, "")
+        what = meaning(name) or hint
         if not what and label != name:
             what = meaning(label)
         if not what:
@@ -184,24 +209,23 @@ def understand(form: FormData) -> Meant:
     return Meant(known, others)
 
 
-def _entries(form: FormData) -> list[tuple[str, str, str, str]]:
-    """Give each field as (name, label, type hint, value); Elementor's six fields for one become one."""
+def answers(form: FormData) -> list[Answer]:
+    """Give the fields of a form; Elementor's six for each of its own become one."""
     if not any(name.startswith(("fields[", "meta[")) for name, _ in form.fields):
-        return [(name, name, "", value) for name, value in form.fields]
+        return [Answer(name, name, value) for name, value in form.fields]
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for name, value in form.fields:
         if found := _ELEMENTOR.fullmatch(name):
             groups.setdefault((found[1], found[2]), {})[found[3]] = value
     groups = {key: said for key, said in groups.items() if "value" in said and ("title" in said or "id" in said)}
-    entries: list[tuple[str, str, str, str]] = []
+    given: list[Answer] = []
     for name, value in form.fields:
         found = _ELEMENTOR.fullmatch(name)
         said = groups.get((found[1], found[2])) if found else None
         if found is None or said is None:
-            entries.append((name, name, "", value))
+            given.append(Answer(name, name, value))
         elif found[3] == "value":
             # an upload's or a list's value is empty or joined; the raw one is whole
-            entries.append(
-                (found[2], said.get("title") or found[2], said.get("type", ""), value or said.get("raw_value", ""))
-            )
-    return entries
+            label, hint = said.get("title") or found[2], TYPES.get(said.get("type", ""), "")
+            given.append(Answer(found[2], label, value or said.get("raw_value", ""), hint))
+    return given

@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
@@ -97,7 +96,9 @@ class Answer:
         except ValueError:
             pass
         try:
-            return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+            # by the provider's clock, which says both
+            now = parsedate_to_datetime(self.headers.get("Date", ""))
+            return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
         except (TypeError, ValueError):
             return None
 

@@ -15,7 +15,32 @@ from channels.contract import Channel, ChannelSettings
 from core.kernel.errors import NotFound, Rejected
 
 KINDS: Mapping[str, str] = {
+    "email": "channels.email.channel:Email",
+    "forms_google": "channels.forms_google:GoogleLeadForms",
+    "forms_jotform": "channels.forms_jotform:JotForms",
+    "forms_meta": "channels.forms_meta:MetaLeads",
+    "forms_tilda": "channels.forms_tilda:TildaForms",
+    "forms_typeform": "channels.forms_typeform:TypeformForms",
+    "forms_webflow": "channels.forms_webflow:WebflowForms",
+    "forms_wordpress": "channels.forms_wordpress:WordPressForms",
+    "instagram": "channels.instagram:Instagram",
+    "line": "channels.line:Line",
+    "matrix": "channels.matrix:Matrix",
+    "mattermost": "channels.mattermost:Mattermost",
+    "max": "channels.max:Max",
+    "messenger": "channels.messenger:Messenger",
+    "slack": "channels.slack:Slack",
+    "smpp": "channels.smpp:Smpp",
+    "sms_plivo": "channels.sms_plivo:PlivoSms",
+    "sms_telnyx": "channels.sms_telnyx:TelnyxSms",
+    "sms_twilio": "channels.sms_twilio:TwilioSms",
+    "sms_vonage": "channels.sms_vonage:VonageSms",
+    "telegram": "channels.telegram.channel:Telegram",
+    "viber": "channels.viber:Viber",
+    "vk": "channels.vk:Vk",
     "webform": "channels.webform:WebForm",
+    "whatsapp": "channels.whatsapp:CloudWhatsApp",
+    "whatsapp_360dialog": "channels.whatsapp_360dialog:DialogWhatsApp",
 }
 """kind → where its class is."""
 

@@ -22,19 +22,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, ClassVar
-from urllib.parse import parse_qsl, quote, urlsplit
+from typing import ClassVar
+from urllib.parse import quote
 
 from pydantic import Field, field_validator
 
-from channels import form_fields, origins
+from channels import form_answers, form_fields, origins
 from channels.contract import ChannelSettings, Group, ParseContext, Routed
 from channels.form_fields import Meant
-from core.kernel import addresses
-from core.kernel.addresses import EMAIL, PHONE, Address
-from core.kernel.envelopes import Attachment, Attribution, Claim, Event, Incoming, Trust
+from core.kernel.envelopes import Attribution, Event
 from webhooks import charsets, forms, multiparts
-from webhooks.errors import Malformed, Refused, Unsupported
+from webhooks.errors import Malformed, Refused
 from webhooks.forms import FormData
 from webhooks.request import RawRequest, Reply
 
@@ -119,15 +117,10 @@ class WebForm:
             Malformed: as in `verify`.
         """
         form, meant = _read(request)
-        peer = _peer(meant)
+        peer = form_answers.peer(meant)
         submission = meant.first("submission_id")
         if submission:
-            short = (
-                submission
-                if len(submission) <= 200
-                else hashlib.blake2b(submission.encode(), digest_size=16).hexdigest()
-            )
-            return Routed(f"id:{short}", None, peer)
+            return Routed(f"id:{form_answers.short(submission)}", None, peer)
         said = sorted(pair for pair in form.fields if pair[0] not in _NOT_CONTENT)
         sent = [(file.name, file.filename, file.size) for file in form.files]
         content = repr((said, sent, request.client, request.headers.get("user-agent", "")))
@@ -143,26 +136,14 @@ class WebForm:
             Unsupported: the honeypot was filled in, so a program did it. Malformed: as in `verify`.
         """
         form, meant = _read(request)
-        if "trap" in meant.known:
-            raise Unsupported("The honeypot was filled in: a program did it, not a person. No lead was made.")
-        claims, others = _claims(meant, context.default_country)
-        name, left_over = _name(meant)
         return [
-            Incoming(
-                external_id=meant.first("submission_id")[:200],
-                claims=claims,
-                name=name,
-                company=meant.joined("company"),
-                text=meant.joined("message", "\n"),
-                subject=meant.joined("subject"),
+            form_answers.incoming(
+                meant,
+                context.default_country,
+                external_id=meant.first("submission_id"),
                 language=_language(meant, request),
-                fields=_fields([*others, *left_over]),
-                attachments=tuple(
-                    Attachment(file.filename, file.content_type, file.size, file.part) for file in form.files
-                ),
-                attribution=_attribution(meant, request),
-                consent=meant.joined("consent") or None,
-                is_form=True,
+                attachments=form_answers.enclosed(form),
+                page=request.headers.get("referer", ""),
             )
         ]
 
@@ -249,118 +230,6 @@ def _reading(body: bytes, content_type: str, query: str) -> tuple[FormData, Mean
 # Bounded in bytes too: 256 of 16 kB, and the last two of 1 MB. What is larger is read each time.
 _remembered = lru_cache(maxsize=256)(_reading)
 _just_read = lru_cache(maxsize=2)(_reading)
-
-
-def _peer(meant: Meant) -> str:
-    """Name the person cheaply, whatever the spelling; wrong only for numbers that share their last ten digits."""
-    for value in meant.values("phone", "either"):
-        digits = "".join(character for character in value[:100] if character.isdecimal())
-        if len(digits) >= 7:
-            return f"{PHONE}:{digits[-10:]}"
-    for value in meant.values("email", "either", "phone"):
-        if "@" in value:
-            return f"{EMAIL}:{value.lower()[:200]}"
-    return ""
-
-
-def _claims(meant: Meant, country: str) -> tuple[tuple[Claim, ...], list[tuple[str, str]]]:
-    """Find the addresses, each value by its shape rather than its field, and what is left to be shown as it is."""
-    claims: dict[Address, Claim] = {}
-    unread: list[tuple[str, str]] = []
-    for label, value in (pair for what in ("phone", "email", "either") for pair in meant.known.get(what, ())):
-        found = _addresses(value, country) if len(claims) < _MOST_CLAIMS else []
-        for address in found[: _MOST_CLAIMS - len(claims)]:
-            claims.setdefault(address, Claim(address, value, Trust.TYPED))
-        if not claims.keys() & found:
-            unread.append((label, value))
-    if not claims:
-        # a builder's nameless fields (`text-583`): only what cannot be anything else is taken for an address
-        for _, value in meant.others:
-            if evident := _evident(value, country):
-                claims.setdefault(evident, Claim(evident, value, Trust.TYPED))
-    ordered = sorted(claims.values(), key=lambda claim: claim.address.scheme != PHONE)
-    return tuple(ordered), [*meant.others, *unread]
-
-
-def _addresses(value: str, country: str) -> list[Address]:
-    """Read the phones and e-mails in what was typed into a field for either."""
-    if len(value) > _LONGEST_ADDRESSES:
-        return []
-    if "@" not in value:
-        return [Address(PHONE, number) for number in addresses.phones(value, country)]
-    found = []
-    for piece in [value] if value.count("@") == 1 and not re.search(r"[,;\s]", value) else re.split(r"[,;\s]+", value):
-        if "@" in piece and (mail := addresses.email(piece)):
-            found.append(Address(EMAIL, mail))
-    rest = re.sub(r"\S*@\S*", " ", value)
-    return [Address(PHONE, number) for number in addresses.phones(rest, country)] + found
-
-
-def _evident(value: str, country: str) -> Address | None:
-    """Read an address that says by itself that it is one: an e-mail, or a whole number written as phones are."""
-    if len(value) > 100:
-        return None
-    if "@" in value:
-        mail = addresses.email(value)
-        return Address(EMAIL, mail) if mail else None
-    if not re.fullmatch(r"\+\d[\d\s().-]{8,22}|\d[\d\s.-]*\(\d+\)[\d\s.-]{5,}", value):
-        return None
-    number = addresses.phone(value, country)
-    return Address(PHONE, number) if number else None
-
-
-def _name(meant: Meant) -> tuple[str, list[tuple[str, str]]]:
-    """Make one name of what there is, and tell what other names were given."""
-    names = meant.known.get("name", [])
-    parts = [meant.first(part) for part in ("first_name", "middle_name", "last_name")]
-    if not names:
-        return _one_line(" ".join(part for part in parts if part)), []
-    name = names[0][1]
-    if not parts[0] and parts[2] and parts[2].casefold() not in name.casefold():
-        # "Имя" and "Фамилия" side by side: the first of them is only the given name
-        name = " ".join(part for part in (name, parts[1], parts[2]) if part)
-    left_over = [pair for pair in names[1:] if pair[1].casefold() not in name.casefold()]
-    return _one_line(name), left_over
-
-
-def _one_line(text: str) -> str:
-    """Put a name on one line and keep it to what is a name."""
-    return " ".join(text.split())[:300]
-
-
-def _fields(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Keep the other fields in order, repeats joined."""
-    fields: dict[str, Any] = {}
-    for label, value in pairs:
-        if not fields.get(label):
-            fields[label] = value
-        elif value:
-            fields[label] = f"{fields[label]}, {value}"
-    return fields
-
-
-def _attribution(meant: Meant, request: RawRequest) -> Attribution:
-    """Read where the visitor came from; marks that no field holds are looked for in the page's own address."""
-    marks = {mark: meant.first(mark)[:2_000] for mark in _MARKS if mark in meant.known}
-    if "landing_page" not in marks and (page := request.headers.get("referer", "")):
-        marks["landing_page"] = charsets.clean(page[:2_000])
-    if not any(mark.startswith("utm_") for mark in marks):
-        for page in (marks.get("landing_page", ""), marks.get("referrer", "")):
-            if "?" not in page:
-                continue
-            for name, value in _query(page):
-                mark = form_fields.meaning(name)
-                if mark in _MARKS and mark not in ("referrer", "landing_page") and value.strip():
-                    marks.setdefault(mark, charsets.clean(value.strip()))
-    return Attribution(**marks)
-
-
-def _query(page: str) -> list[tuple[str, str]]:
-    """Return the names and values in the query of an address, none of a broken one."""
-    try:
-        return parse_qsl(urlsplit(page).query, max_num_fields=100)
-    except ValueError:
-        return []
 
 
 def _language(meant: Meant, request: RawRequest) -> str:

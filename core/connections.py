@@ -59,7 +59,15 @@ class Connection(Base, Record, Edited):
     """Requests a minute it takes before answering 429; 0: any number."""
     health: Mapped[str] = mapped_column(Text, default=Health.ACTIVE, server_default="active")
     paused_because: Mapped[str | None]
+    trouble: Mapped[str | None]
+    """What is wrong and what to do, while it is degraded or wants to be authorised again."""
+    account: Mapped[str | None]
+    """What the provider calls our account, in words: `@our_bot`, `+372 5555 1234`."""
+    cursor: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """Where its listener has come to."""
     last_received_at: Mapped[datetime | None]
+    last_sent_at: Mapped[datetime | None]
+    checked_at: Mapped[datetime | None]
 
 
 async def add(
@@ -125,9 +133,45 @@ async def pause(session: AsyncSession, connection: Connection, because: str) -> 
 
 async def resume(session: AsyncSession, connection: Connection) -> None:
     """Take and send again."""
-    connection.paused_because = None
+    connection.paused_because = connection.trouble = None
     connection.health = Health.ACTIVE
     await announce(session)
+
+
+async def note_trouble(
+    session: AsyncSession, connection: Connection, detail: str, *, health: Health, at: datetime
+) -> None:
+    """Note that a connection does not work as it should, and what to do. One that somebody paused stays paused."""
+    if connection.health == Health.PAUSED or (connection.health == health and connection.trouble == detail[:1000]):
+        return
+    is_news = connection.health != health
+    connection.health, connection.trouble = health, detail[:1000]
+    await session.flush()
+    await announce(session)
+    if is_news:
+        await events.record(
+            session,
+            "connection.trouble",
+            at,
+            details={
+                "connection_id": connection.id,
+                "title": connection.title,
+                "health": health.value,
+                "detail": detail[:500],
+            },
+        )
+
+
+async def note_well(session: AsyncSession, connection: Connection, *, at: datetime) -> None:
+    """Note that a connection works. Changes nothing where it did all the time, or is paused."""
+    if connection.health in (Health.ACTIVE, Health.PAUSED):
+        return
+    connection.health, connection.trouble = Health.ACTIVE, None
+    await session.flush()
+    await announce(session)
+    await events.record(
+        session, "connection.well", at, details={"connection_id": connection.id, "title": connection.title}
+    )
 
 
 async def all_of(session: AsyncSession) -> list[Connection]:

@@ -16,43 +16,22 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.intake_batch import Continued, House, Known, OpenDeal, OpenLead, Person, Talk, Written
-from core.kernel import addresses, events
-from core.kernel.envelopes import Incoming
+from core.intake_batch import House, Written
+from core.intake_known import Known, OpenDeal, OpenLead, Person, Talk
+from core.intake_messages import Received, Saying, Source, answered_ids, external_id_of
+from core.kernel import addresses
 from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate, folded
 from core.sales.deals import Deal, Outcome
 from core.sales.leads import Lead, LeadStatus
 from core.sales.pipelines import StageRule
-from core.talk.conversations import Conversation, ConversationStatus, Direction, Episode, Message
 from core.work import routing, stage_tasks
 from core.work.routing_conditions import Request
 from core.work.tasks import EscalationStep, Task
 
+__all__ = ["Received", "Result", "Source", "receive"]
+
 _FURTHER_REQUEST = "Answer the new request"
-_PREVIEW = 160
 _TAKE_BREATH = 50
-
-
-class Source(NamedTuple):
-    """The connection a request came over, as far as intake needs it."""
-
-    id: int
-    kind: str
-    title: str
-    pipeline_id: int | None = None
-    team_id: int | None = None
-    owner_id: int | None = None
-    make_lead: bool = True
-    make_deal: bool = True
-
-
-class Received(NamedTuple):
-    """One event of one delivery."""
-
-    delivery_id: int
-    received_at: datetime
-    source: Source
-    event: Incoming
 
 
 class Result(NamedTuple):
@@ -84,10 +63,23 @@ async def receive(session: AsyncSession, batch: Sequence[Received], *, now: date
         session,
         lock_keys=_lock_keys(batch),
         addresses=[(c.address.scheme, c.address.value) for received in batch for c in received.event.claims],
-        messages=[(received.source.id, _external_id(received)) for received in batch],
+        messages=[(received.source.id, name) for received in batch for name in _names(received)],
+        groups=[
+            (received.source.id, f"{received.event.peer}:{received.event.group}")
+            for received in batch
+            if received.event.group
+        ],
+        echoes=[(received.source.id, received.event.peer) for received in batch if received.event.is_ours],
+        peers=[
+            (received.source.id, received.event.peer)
+            for received in batch
+            if received.event.peer and not received.event.is_ours
+        ],
+        now=now,
     )
     most_rules = max((len(stage.rules) for stage in house.first_stages.values()), default=0)
-    writing = await Written.begin(session, len(batch) * (6 + max(1, most_rules)))
+    files = sum(len(received.event.attachments) for received in batch)
+    writing = await Written.begin(session, len(batch) * (6 + max(1, most_rules)) + files)
     router = await routing.open_router(session, at=now)
     results: list[Result] = []
     for number, received in enumerate(batch, 1):
@@ -106,35 +98,36 @@ def _lock_keys(batch: Sequence[Received]) -> list[int]:
     return sorted(int.from_bytes(digest, "big", signed=True) for digest in digests)
 
 
-def _external_id(received: Received) -> str:
-    return received.event.external_id or f"delivery:{received.delivery_id}"
+def _names(received: Received) -> list[str]:
+    """Return the ids of messages that a decision may ask for: its own, and that of the one it answers."""
+    return [external_id_of(received), *received.event.more_ids, *answered_ids(received.event)]
 
 
-class _Decision:
-    """One event being decided. Asks the database nothing, so a hundred decisions cost one look-up."""
+class _Decision(Saying):
+    """One event being decided: who it is from, what is said, and what work it makes."""
 
-    __slots__ = ("at", "event", "house", "known", "now", "received", "router", "source", "writing")
-
-    def __init__(
-        self,
-        received: Received,
-        house: House,
-        known: Known,
-        writing: Written,
-        router: routing.OpenRouter,
-        now: datetime,
-    ) -> None:
-        self.received, self.house, self.known, self.writing, self.router = received, house, known, writing, router
-        self.source, self.event, self.at, self.now = received.source, received.event, received.received_at, now
+    __slots__ = ()
 
     def make(self) -> Result:
-        repeated = self.known.messages.get((self.source.id, _external_id(self.received)))
-        if repeated is not None:
+        if (repeated := self.repeated()) is not None:
             message_id, contact_id, conversation_id = repeated
             return Result(contact_id, conversation_id, message_id, is_repeat=True)
+        if (group := self.join_group()) is not None:
+            self.tell(
+                "message.grown",
+                contact_id=group.contact_id,
+                conversation_id=group.conversation_id,
+                message_id=group.message_id,
+            )
+            return Result(group.contact_id, group.conversation_id, group.message_id)
         person = self.identify()
         talk = self.resume(person)
         message_id = self.append(person, talk)
+        self.ask_who(person)
+        if self.is_quiet:
+            kind = "message.echoed" if self.event.is_ours else "message.automatic"
+            self.tell(kind, contact_id=person.id, conversation_id=talk.id, message_id=message_id)
+            return Result(person.id, talk.id, message_id)
         deal, lead = self.open_work_of(person)
         if deal is not None:
             self.join(person, talk, message_id, deal)
@@ -221,63 +214,6 @@ class _Decision:
             if person.row is not None:
                 person.row["search"] = person.search
 
-    def resume(self, person: Person) -> Talk:
-        """Take up the conversation with this person on this connection, or begin one; a resolved one begins anew."""
-        key = (person.id, self.source.id, self.event.thread)
-        talk = self.known.talks.get(key)
-        preview = self.preview()
-        if talk is None:
-            talk_id = self.writing.next_id()
-            row = self.writing.add(
-                Conversation,
-                id=talk_id,
-                contact_id=person.id,
-                connection_id=self.source.id,
-                thread=self.event.thread,
-                subject=self.event.subject,
-                status=ConversationStatus.OPEN.value,
-                assignee_id=person.owner_id,
-                team_id=person.team_id,
-                waiting_since=self.at,
-                last_message_at=self.at,
-                last_message_text=preview,
-                unread=1,
-                created_at=self.now,
-            )
-            talk = Talk(talk_id, ConversationStatus.OPEN, None, person.owner_id, row)
-            self.known.talks[key] = talk
-        elif talk.row is not None:
-            talk.row["unread"] += 1
-            talk.row["last_message_at"], talk.row["last_message_text"] = self.at, preview
-        else:
-            self.writing.continued.append(Continued(talk.id, self.at, preview, person.owner_id))
-        if talk.episode_id is None:
-            talk.episode_id = self.writing.next_id()
-            self.writing.add(Episode, id=talk.episode_id, conversation_id=talk.id, opened_at=self.at)
-        return talk
-
-    def append(self, person: Person, talk: Talk) -> int:
-        event, message_id = self.event, self.writing.next_id()
-        external_id = _external_id(self.received)
-        self.writing.add(
-            Message,
-            id=message_id,
-            conversation_id=talk.id,
-            contact_id=person.id,
-            connection_id=self.source.id,
-            episode_id=talk.episode_id,
-            delivery_id=self.received.delivery_id,
-            external_id=external_id,
-            direction=Direction.INBOUND.value,
-            text=event.text,
-            fields=dict(event.fields) or None,
-            attachments=[msgspec.to_builtins(item) for item in event.attachments] or None,
-            occurred_at=event.occurred_at or self.at,
-            created_at=self.now,
-        )
-        self.known.messages[(self.source.id, external_id)] = (message_id, person.id, talk.id)
-        return message_id
-
     def open_work_of(self, person: Person) -> tuple[OpenDeal | None, OpenLead | None]:
         """Return what a further request of this person joins: an open deal of this pipeline, else an open lead."""
         first = self.house.first_stage(self.source.pipeline_id)
@@ -301,7 +237,10 @@ class _Decision:
     def open_work(self, person: Person, talk: Talk, message_id: int) -> Result:
         """Choose who looks after it, open the lead and the deal, and give them the first stage's tasks."""
         event, source = self.event, self.source
-        attribution = msgspec.to_builtins(event.attribution)
+        attribution = {
+            **self.known.referrals.get((source.id, event.peer), {}),
+            **msgspec.to_builtins(event.attribution),
+        }
         chosen = self.router.choose(self.request(), contact_owner_id=person.owner_id)
         owner_id, team_id = chosen.user_id, chosen.team_id
         self.give(person, talk, owner_id, team_id)
@@ -460,9 +399,6 @@ class _Decision:
             details=details,
         )
 
-    def tell(self, kind: str, *, details: dict[str, Any] | None = None, **subjects: int | None) -> None:
-        self.writing.lines.append(events.line(kind, self.now, details=details, **subjects))
-
     def source_name(self) -> str:
         return self.event.attribution.utm_source or self.source.kind
 
@@ -473,9 +409,6 @@ class _Decision:
 
     def phone(self) -> str:
         return next((c.address.value for c in self.event.claims if c.address.scheme == "phone"), "")
-
-    def preview(self) -> str:
-        return " ".join((self.event.text or self.event.subject).split())[:_PREVIEW]
 
     def title(self, person: Person) -> str:
         who = person.name or next((c.raw for c in self.event.claims), "") or "?"

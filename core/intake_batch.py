@@ -1,8 +1,8 @@
-"""What intake knows before it decides a batch, and what it writes after: one statement per table, whatever the size."""
+"""What holds for a whole batch of intake, and what is written after it is decided: one statement per table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,62 +10,19 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.kernel import events
-from core.kernel.db import Base, insert_rows, reserve_ids
+from core.intake_known import Known
+from core.kernel import events, jobs
+from core.kernel.db import Base, insert_rows, json_text, reserve_ids
 from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate
 from core.sales.deals import Deal
 from core.sales.leads import Lead
 from core.sales.pipelines import Category, Pipeline, Stage, StageRule
 from core.staff import workspace
-from core.talk.conversations import Conversation, Episode, Message
+from core.talk.attachments import Attachment
+from core.talk.conversations import Conversation, Episode, Message, MessageId
 from core.work import hours_json
 from core.work.hours import Schedule
 from core.work.tasks import EscalationStep, Task
-
-
-@dataclass(slots=True)
-class Person:
-    """A contact, known or just met. `row` is what will be written for one just met."""
-
-    id: int
-    name: str
-    owner_id: int | None
-    team_id: int | None
-    search: str
-    row: dict[str, Any] | None = None
-    is_changed: bool = False
-
-
-@dataclass(slots=True)
-class Talk:
-    """A conversation, known or just begun."""
-
-    id: int
-    status: str
-    episode_id: int | None
-    assignee_id: int | None
-    row: dict[str, Any] | None = None
-
-
-@dataclass(slots=True)
-class OpenDeal:
-    """A deal that a further request joins."""
-
-    id: int
-    pipeline_id: int
-    owner_id: int | None
-    team_id: int | None
-    lead_id: int | None
-    has_task: bool
-
-
-@dataclass(slots=True)
-class OpenLead:
-    """A lead without a deal that a further request joins."""
-
-    id: int
-    owner_id: int | None
-    team_id: int | None
 
 
 class FirstStage(NamedTuple):
@@ -126,97 +83,6 @@ class House(NamedTuple):
         return found
 
 
-_LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
-
-_IDENTITIES = """
-SELECT i.scheme, i.value, i.contact_id
-FROM unnest($1::text[], $2::text[]) AS a(scheme, value)
-JOIN identities i ON i.scheme = a.scheme AND i.value = a.value
-"""
-
-_MESSAGES = """
-SELECT m.connection_id, m.external_id, m.id, m.contact_id, m.conversation_id
-FROM unnest($1::bigint[], $2::text[]) AS e(connection_id, external_id)
-JOIN messages m ON m.connection_id = e.connection_id AND m.external_id = e.external_id
-"""
-
-_CONTACTS = "SELECT id, name, owner_id, team_id, search FROM contacts WHERE id = ANY($1)"
-
-_DEALS = """
-SELECT d.id, d.contact_id, d.pipeline_id, d.owner_id, d.team_id, d.lead_id,
-       EXISTS (SELECT FROM tasks t WHERE t.deal_id = d.id AND t.status IN ('todo', 'in_progress')) AS has_task
-FROM deals d WHERE d.contact_id = ANY($1) AND d.outcome = 'open' ORDER BY d.id
-"""
-
-_LEADS = """
-SELECT id, contact_id, owner_id, team_id FROM leads
-WHERE contact_id = ANY($1) AND status IN ('new', 'working') AND deal_id IS NULL ORDER BY id
-"""
-
-_TALKS = """
-SELECT c.id, c.contact_id, c.connection_id, c.thread, c.status, c.assignee_id,
-       (SELECT e.id FROM episodes e WHERE e.conversation_id = c.id AND e.resolved_at IS NULL) AS episode_id
-FROM conversations c WHERE c.contact_id = ANY($1)
-"""
-
-
-@dataclass(slots=True)
-class Known:
-    """What the database knows of the people in a batch; grows as the batch is decided."""
-
-    addresses: dict[tuple[str, str], int] = field(default_factory=dict)
-    people: dict[int, Person] = field(default_factory=dict)
-    deals: dict[int, list[OpenDeal]] = field(default_factory=dict)
-    leads: dict[int, OpenLead] = field(default_factory=dict)
-    talks: dict[tuple[int, int, str], Talk] = field(default_factory=dict)
-    messages: dict[tuple[int, str], tuple[int, int, int]] = field(default_factory=dict)
-
-    @classmethod
-    async def load(
-        cls,
-        session: AsyncSession,
-        *,
-        lock_keys: Sequence[int],
-        addresses: Sequence[tuple[str, str]],
-        messages: Sequence[tuple[int, str]],
-    ) -> Known:
-        """Lock the addresses, and whom they belong to, for the length of the transaction; then look everything up,
-        once.
-
-        Both, since one person may write to two nodes at once from two of their addresses.
-        """
-        known = cls()
-        connection = await session.connection()
-        if lock_keys:
-            await connection.exec_driver_sql(_LOCK, (list(lock_keys),))
-        pairs = list(dict.fromkeys(addresses))
-        if pairs:
-            found = await connection.exec_driver_sql(_IDENTITIES, ([p[0] for p in pairs], [p[1] for p in pairs]))
-            known.addresses = {(row.scheme, row.value): row.contact_id for row in found}
-        if messages:
-            found = await connection.exec_driver_sql(_MESSAGES, ([m[0] for m in messages], [m[1] for m in messages]))
-            known.messages = {
-                (row.connection_id, row.external_id): (row.id, row.contact_id, row.conversation_id) for row in found
-            }
-        ids = sorted(set(known.addresses.values()))
-        if not ids:
-            return known
-        await connection.exec_driver_sql(_LOCK, (ids,))
-        for row in await connection.exec_driver_sql(_CONTACTS, (ids,)):
-            known.people[row.id] = Person(row.id, row.name, row.owner_id, row.team_id, row.search)
-        for row in await connection.exec_driver_sql(_DEALS, (ids,)):
-            known.deals.setdefault(row.contact_id, []).append(
-                OpenDeal(row.id, row.pipeline_id, row.owner_id, row.team_id, row.lead_id, row.has_task)
-            )
-        for row in await connection.exec_driver_sql(_LEADS, (ids,)):
-            known.leads[row.contact_id] = OpenLead(row.id, row.owner_id, row.team_id)
-        for row in await connection.exec_driver_sql(_TALKS, (ids,)):
-            known.talks[(row.contact_id, row.connection_id, row.thread)] = Talk(
-                row.id, row.status, row.episode_id, row.assignee_id
-            )
-        return known
-
-
 _CHANGE_CONTACTS = """
 UPDATE contacts c SET name = v.name, owner_id = v.owner_id, team_id = v.team_id, search = v.search,
        version = c.version + 1
@@ -225,22 +91,47 @@ WHERE c.id = v.id
 """
 
 _CONTINUE_TALKS = """
-UPDATE conversations c SET status = 'open', unread = c.unread + v.count, last_message_at = v.at,
-       last_message_text = v.said, waiting_since = coalesce(c.waiting_since, v.since),
+UPDATE conversations c SET status = CASE WHEN v.is_quiet THEN c.status ELSE 'open' END,
+       snoozed_until = CASE WHEN v.is_quiet THEN c.snoozed_until END,
+       unread = c.unread + v.count, last_message_at = v.at, last_message_text = v.said,
+       waiting_since = CASE WHEN v.is_answered THEN NULL ELSE coalesce(c.waiting_since, v.since) END,
+       last_inbound_at = coalesce(v.inbound_at, c.last_inbound_at),
+       peer = coalesce(nullif(v.peer, ''), c.peer), context = coalesce(v.context::jsonb, c.context),
+       replies_until = greatest(v.replies_until, c.replies_until),
        assignee_id = coalesce(c.assignee_id, v.assignee_id), version = c.version + 1
-FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::text[], $5::bigint[], $6::timestamptz[])
-     AS v(id, count, at, said, assignee_id, since)
+FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::text[], $5::bigint[], $6::timestamptz[], $7::bool[],
+            $8::bool[], $9::timestamptz[], $10::text[], $11::text[], $12::timestamptz[])
+     AS v(id, count, at, said, assignee_id, since, is_quiet, is_answered, inbound_at, peer, context, replies_until)
 WHERE c.id = v.id
 """
 
+_GROW_GROUPS = """
+UPDATE messages m SET text = v.text, pieces = v.pieces::jsonb
+FROM unnest($1::bigint[], $2::text[], $3::text[]) AS v(id, text, pieces) WHERE m.id = v.id
+"""
 
-class Continued(NamedTuple):
-    """A message in a conversation that was there before the batch."""
+
+@dataclass(slots=True)
+class Continued:
+    """What is new in a conversation that was there before the batch.
+
+    waiting_since  when the customer began to wait, None if what came makes nobody wait
+    is_answered    our own side said the last word
+    is_quiet       nothing came that anybody has to look at: the conversation stays as it was, resolved or snoozed
+    """
 
     conversation_id: int
     at: datetime
     said: str
     assignee_id: int | None
+    count: int = 0
+    waiting_since: datetime | None = None
+    is_answered: bool = False
+    is_quiet: bool = True
+    inbound_at: datetime | None = None
+    peer: str = ""
+    context: dict[str, str] | None = None
+    replies_until: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -256,14 +147,17 @@ class Written:
             Conversation: [],
             Episode: [],
             Message: [],
+            MessageId: [],
+            Attachment: [],
             Lead: [],
             Deal: [],
             Task: [],
             EscalationStep: [],
         }
     )
-    continued: list[Continued] = field(default_factory=list)
+    continued: dict[int, Continued] = field(default_factory=dict)
     lines: list[dict[str, Any]] = field(default_factory=list)
+    jobs: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     async def begin(cls, session: AsyncSession, most_ids: int) -> Written:
@@ -282,7 +176,7 @@ class Written:
     async def flush(self, session: AsyncSession, known: Known) -> None:
         """Write everything, parents first."""
         for model, rows in self.rows.items():
-            suffix = "ON CONFLICT DO NOTHING" if model is DuplicateCandidate else ""
+            suffix = "ON CONFLICT DO NOTHING" if model in (DuplicateCandidate, MessageId) else ""
             await insert_rows(session, model, rows, suffix=suffix)
         connection = await session.connection()
         changed = [person for person in known.people.values() if person.is_changed and person.row is None]
@@ -298,22 +192,33 @@ class Written:
                 ),
             )
         if self.continued:
-            last: dict[int, Continued] = {}
-            counts: dict[int, int] = {}
-            since: dict[int, datetime] = {}
-            for item in self.continued:
-                last[item.conversation_id] = item
-                since.setdefault(item.conversation_id, item.at)
-                counts[item.conversation_id] = counts.get(item.conversation_id, 0) + 1
+            talks = list(self.continued.values())
             await connection.exec_driver_sql(
                 _CONTINUE_TALKS,
                 (
-                    list(last),
-                    [counts[i] for i in last],
-                    [item.at for item in last.values()],
-                    [item.said for item in last.values()],
-                    [item.assignee_id for item in last.values()],
-                    [since[i] for i in last],
+                    [talk.conversation_id for talk in talks],
+                    [talk.count for talk in talks],
+                    [talk.at for talk in talks],
+                    [talk.said for talk in talks],
+                    [talk.assignee_id for talk in talks],
+                    [talk.waiting_since for talk in talks],
+                    [talk.is_quiet for talk in talks],
+                    [talk.is_answered for talk in talks],
+                    [talk.inbound_at for talk in talks],
+                    [talk.peer for talk in talks],
+                    [json_text(talk.context) for talk in talks],
+                    [talk.replies_until for talk in talks],
                 ),
             )
+        grown = [group for group in known.groups.values() if group.is_changed and group.row is None]
+        if grown:
+            await connection.exec_driver_sql(
+                _GROW_GROUPS,
+                (
+                    [group.message_id for group in grown],
+                    [group.text for group in grown],
+                    [json_text(group.pieces or None) for group in grown],
+                ),
+            )
+        await jobs.enqueue_many(session, self.jobs)
         await events.write(session, self.lines)

@@ -19,9 +19,11 @@ from core.kernel.secrets import Vault
 from hub import schema
 from hub.connections import Switchboard
 from hub.database import Database, open_database, plain_url
+from hub.files import Files, open_files
 from hub.live import TOLD, Live
 from hub.settings import Settings
 from hub.signals import Signals
+from hub.web_client import Web, open_web
 from webhooks.ingress import Ingress
 
 
@@ -46,8 +48,11 @@ class Hub:
     work_waits: asyncio.Event
     delivered: asyncio.Event
     diary_grew: asyncio.Event
+    sending_waits: asyncio.Event
     connections_changed: asyncio.Event
     public_url: str
+    files: Files
+    web: Web
 
 
 def _setter(event: asyncio.Event) -> Callable[[str], None]:
@@ -80,8 +85,10 @@ async def open_hub(
         live = Live(database)
         work_waits, delivered = asyncio.Event(), asyncio.Event()
         diary_grew, connections_changed = asyncio.Event(), asyncio.Event()
+        sending_waits = asyncio.Event()
         signals.on(WAKE, _setter(work_waits))
         signals.on(WAKE, _setter(delivered))
+        signals.on(WAKE, _setter(sending_waits))
         signals.on(DIARY, _setter(diary_grew))
         signals.on(DIARY, live.wake)
         signals.on(TOLD, live.told)
@@ -110,8 +117,11 @@ async def open_hub(
             work_waits=work_waits,
             delivered=delivered,
             diary_grew=diary_grew,
+            sending_waits=sending_waits,
             connections_changed=connections_changed,
             public_url=public_url or settings.public_url or "",
+            files=await asyncio.to_thread(open_files, settings),
+            web=await stack.enter_async_context(open_web()),
         )
 
 

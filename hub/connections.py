@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels import registry
-from channels.contract import Channel, ParseContext, Receiver
+from channels.contract import Channel, ParseContext, Profiler, Receiver, Sender
 from core import connections
 from core.connections import Connection
 from core.intake import Source
+from core.kernel import jobs
+from core.kernel.db import json_text
 from core.kernel.errors import HubError
 from core.kernel.secrets import Vault
 from core.staff import workspace
 from hub.database import Database
+
+SETUP = "connection.setup"
+"""The job that registers our hook with the provider, and looks whether the account works."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Live:
-    """A connection in use. `tokens` and `refilled_at` are its rate limit's bucket on this node."""
+    """A connection in use. `tokens` and `refilled_at` are its rate limit's bucket on this node.
+
+    `trusted` are the addresses its settings name, `secrets` what must be masked wherever it turns up.
+    """
 
     id: int
     key: str
@@ -40,6 +51,12 @@ class Live:
     time_zone: str
     rate_per_minute: int
     paused_because: str | None
+    made_of: tuple[str, str | None, bytes | None] = field(default=("", None, None), repr=False)
+    account: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    trusted: tuple[str, ...] = ()
+    health: str = "active"
+    reply_through: int | None = None
     tokens: float = 0.0
     refilled_at: float = field(default=0.0)
 
@@ -61,6 +78,18 @@ class Live:
         self.tokens -= 1
         return True
 
+    def masked(self, text: str) -> str:
+        """Return a text without this connection's secrets."""
+        for secret in self.secrets:
+            if len(secret) > 4:
+                text = text.replace(secret, "•••").replace(quote(secret, safe=""), "•••")
+        return text
+
+    @property
+    def sender(self) -> Sender | None:
+        """The channel, if it can send."""
+        return self.channel if isinstance(self.channel, Sender) else None
+
     def context(self, received_at: datetime) -> ParseContext:
         """Return what the channel may know while it reads a delivery."""
         return ParseContext(self.default_country, self.time_zone, received_at)
@@ -75,6 +104,11 @@ class Switchboard:
         self._by_key: dict[str, Live] = {}
         self._by_slug: dict[str, Live] = {}
         self._by_id: dict[int, Live] = {}
+        self._by_account: dict[str, Live] = {}
+
+    def by_account(self, account: str) -> Live | None:
+        """Return the connection of a provider's account (`whatsapp:1065…`); None if it is none of ours."""
+        return self._by_account.get(account)
 
     def by_key(self, key: str) -> Live | None:
         """Return the connection a hook URL names; None if there is none."""
@@ -112,10 +146,15 @@ class Switchboard:
         self._by_key = {live.key: live for live in built}
         self._by_slug = {live.slug: live for live in built if live.slug}
         self._by_id = {live.id: live for live in built}
+        self._by_account = {live.account: live for live in reversed(built) if live.account}
 
     def _build(self, row: Connection, company: workspace.Workspace) -> Live:
-        secrets = self._vault.open(row.sealed, belongs_to=f"connection:{row.key}")
-        channel = registry.build(row.kind, {**row.settings, **secrets})
+        opened = self._vault.open(row.sealed, belongs_to=f"connection:{row.key}")
+        before = self._by_id.get(row.id)
+        made_of = (row.kind, json_text(row.settings), row.sealed)
+        # the same object as long as its settings are the same: a listener and a sender may share its open line
+        same = before is not None and before.made_of == made_of
+        channel = before.channel if before and same else registry.build(row.kind, {**row.settings, **opened})
         return Live(
             id=row.id,
             key=row.key,
@@ -134,11 +173,18 @@ class Switchboard:
                 owner_id=row.owner_id,
                 make_lead=row.make_lead,
                 make_deal=row.make_deal,
+                has_profiles=isinstance(channel, Profiler),
             ),
             default_country=row.default_country or company.country,
             time_zone=row.time_zone or company.time_zone,
             rate_per_minute=row.rate_per_minute,
             paused_because=row.paused_because,
+            made_of=made_of,
+            account=channel.account,
+            secrets=tuple(str(value) for value in opened.values() if value),
+            trusted=tuple(url for url in row.settings.values() if isinstance(url, str) and url.startswith("http")),
+            health=row.health,
+            reply_through=row.reply_through,
         )
 
 
@@ -177,19 +223,47 @@ async def create(
     Raises:
         Rejected, NotFound: as `split_secrets`; or the title is empty.
     """
-    plain, secret = split_secrets(kind, settings)
+    plain, secret = split_secrets(kind, completed(kind, settings))
     connection = await connections.add(
         session, kind=kind, title=title, at=at, settings=plain, actor_id=actor_id, **common
     )
     connection.sealed = vault.seal(secret, belongs_to=f"connection:{connection.key}")
+    await wish_set_up(session, connection, at=at)
     return connection
+
+
+def completed(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a kind's settings with those secrets made at random that are ours to choose and nobody gave."""
+    made = {
+        name: secrets.token_urlsafe(24)
+        for name, field in registry.settings_class(kind).model_fields.items()
+        if not settings.get(name) and is_made(field)
+    }
+    return {**settings, **made}
+
+
+def is_made(field: FieldInfo) -> bool:
+    """Whether a setting is a secret that we choose and the provider repeats."""
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("made"))
+
+
+async def wish_set_up(session: AsyncSession, connection: Connection, *, at: datetime) -> None:
+    """Have a connection set up with its provider once the caller's transaction commits."""
+    await jobs.enqueue(
+        session,
+        SETUP,
+        at=at,
+        lane=f"setup:{connection.id}",
+        unique_key=f"{SETUP}:{connection.id}:{connection.version}",
+        connection_id=connection.id,
+    )
 
 
 def trouble(vault: Vault, connection: Connection) -> str | None:
     """Return why a connection could not be used as it is stored; None if it could: secrets open, settings are right."""
     try:
-        secrets = vault.open(connection.sealed, belongs_to=f"connection:{connection.key}")
-        registry.build(connection.kind, {**connection.settings, **secrets})
+        opened = vault.open(connection.sealed, belongs_to=f"connection:{connection.key}")
+        registry.build(connection.kind, {**connection.settings, **opened})
     except HubError as error:
         return str(error)
     return None

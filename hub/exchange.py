@@ -15,16 +15,14 @@ import structlog
 from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import intake
-from core.intake import Received, Result
 from core.kernel import jobs
 from core.kernel.clock import Clock
 from core.kernel.db import json_text
 from core.kernel.envelopes import Event
 from core.kernel.jobs import Failure, LaneQueue
-from hub import metrics
 from hub.connections import Switchboard
 from hub.database import Database
+from hub.understanding import Heard, understand
 from webhooks.deliveries import Delivery, DeliveryState, request_of
 from webhooks.errors import Unsupported, WebhookError
 
@@ -179,20 +177,17 @@ class Exchange:
             if not await self._settle([read], behind):
                 held.add(lane)
 
-    async def _understand(self, session: AsyncSession, batch: Sequence[_Read]) -> list[list[Result]]:
-        received: list[Received] = []
+    async def _understand(self, session: AsyncSession, batch: Sequence[_Read]) -> list[list[dict[str, Any]]]:
+        heard: list[Heard] = []
         for read in batch:
             live = self._switchboard.by_id(read.row.connection_id)
             if live is None:
                 continue
-            received.extend(Received(read.row.id, read.row.received_at, live.source, event) for event in read.events)
-        results: list[Result] = []
-        if received:
-            results = await intake.receive(session, received, now=self._clock.now())
-        by_delivery: dict[int, list[Result]] = {}
-        for item, result in zip(received, results, strict=True):
-            by_delivery.setdefault(item.delivery_id, []).append(result)
-        metrics.LEADS.inc(sum(1 for result in results if result.lead_id is not None and not result.is_repeat))
+            heard.extend(Heard(read.row.id, read.row.received_at, live, event) for event in read.events)
+        told = await understand(session, self._switchboard, heard, now=self._clock.now()) if heard else []
+        by_delivery: dict[int, list[dict[str, Any]]] = {}
+        for item, said in zip(heard, told, strict=True):
+            by_delivery.setdefault(item.delivery_id, []).append(said)
         return [by_delivery.get(read.row.id, []) for read in batch]
 
     async def _fail(self, read: _Read, error: Exception, behind: Sequence[Any]) -> None:
@@ -221,7 +216,7 @@ RETURNING d.id
 """
 
 
-async def _mark(session: AsyncSession, batch: Sequence[_Read], outcomes: Sequence[Sequence[Result]]) -> None:
+async def _mark(session: AsyncSession, batch: Sequence[_Read], outcomes: Sequence[Sequence[dict[str, Any]]]) -> None:
     """Note what became of each delivery. A replay that found everything known leaves what was noted the first time.
 
     Raises:
@@ -232,20 +227,12 @@ async def _mark(session: AsyncSession, batch: Sequence[_Read], outcomes: Sequenc
         [read.row.attempts for read in batch],
         [(read.state or DeliveryState.PROCESSED).value for read in batch],
         [read.error for read in batch],
-        [json_text([_told(result) for result in results] or None) for results in outcomes],
-        [bool(results) and all(result.is_repeat for result in results) for results in outcomes],
+        [json_text(list(results) or None) for results in outcomes],
+        [bool(results) and all(told["kind"] == "message.repeated" for told in results) for results in outcomes],
     )
     marked = list(await (await session.connection()).exec_driver_sql(_MARK, columns))
     if len(marked) != len(batch):
         raise jobs.Lost(f"{len(batch) - len(marked)} deliveries")
-
-
-def _told(result: Result) -> dict[str, Any]:
-    told: dict[str, Any] = {"kind": "message.repeated" if result.is_repeat else "message.received"}
-    for name in ("contact_id", "conversation_id", "message_id", "lead_id", "deal_id"):
-        if (value := getattr(result, name)) is not None:
-            told[name] = str(value)
-    return told
 
 
 async def replay(session: AsyncSession, ids: Sequence[int], *, now: datetime) -> int:

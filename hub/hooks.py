@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
 
-from channels.contract import Receiver
+from channels.contract import Greeter, Receiver
 from hub import metrics
 from hub.app import Hub
 from hub.connections import Live
@@ -76,7 +78,8 @@ async def _take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -
         preflight = getattr(channel, "preflight", None)
         if preflight is not None:
             return _answer(preflight(describe(request, b"", hub.settings)))
-    if (refusal := _not_now(request, hub, live)) is not None:
+    greeter = channel if isinstance(channel, Greeter) else None
+    if (refusal := _not_now(request, hub, live, any_method=greeter is not None)) is not None:
         return refusal
     try:
         body = await request.read()
@@ -84,10 +87,18 @@ async def _take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -
         return _refuse(live, 413, _too_large(hub.settings.max_body_bytes), request=describe(request, b"", hub.settings))
     raw = describe(request, body, hub.settings)
     try:
+        if greeter is not None and (reply := greeter.handshake(raw)) is not None:
+            return _answer(reply)
+        if request.method not in ("POST", "PUT") and not raw.query:
+            return _refuse(live, 405, "Send it with POST", {"Allow": "GET, POST"}, request=raw)
         channel.verify(raw, hub.clock.now())
         routed = channel.route(raw)
         accepted = await hub.ingress.accept(
-            live.id, raw, dedupe_key=routed.dedupe_key, repeat_within=routed.repeat_within, peer=routed.peer
+            live.id,
+            without_secrets(raw, live),
+            dedupe_key=routed.dedupe_key,
+            repeat_within=routed.repeat_within,
+            peer=routed.peer,
         )
     except WebhookError as error:
         return _refuse(live, _STATUS.get(type(error), 400), str(error), request=raw)
@@ -98,11 +109,29 @@ async def _take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -
     return _answer(channel.acknowledge(raw, accepted.reference))
 
 
-def _not_now(request: web.Request, hub: Hub, live: Live) -> web.Response | None:
+def without_secrets(request: RawRequest, live: Live) -> RawRequest:
+    """Return a request as it is kept: the connection's own secrets, which it carried to be let in, masked."""
+    if not live.secrets:
+        return request
+    said = "\n".join((request.query, request.suffix, request.path, request.url, *request.headers.values()))
+    if live.masked(unquote(said)) == unquote(said):
+        return request
+    return replace(
+        request,
+        query=live.masked(request.query),
+        suffix=live.masked(request.suffix),
+        path=live.masked(request.path),
+        url=live.masked(request.url),
+        headers={name: live.masked(value) for name, value in request.headers.items()},
+    )
+
+
+def _not_now(request: web.Request, hub: Hub, live: Live, *, any_method: bool = False) -> web.Response | None:
     """Return the refusal of what need not even be read; None if there is nothing against it."""
     limit = hub.settings.max_body_bytes
     more: dict[str, str] = {}
-    if request.method != "POST" and not (request.method == "GET" and request.query_string):
+    is_usual = request.method == "POST" or (request.method == "GET" and bool(request.query_string))
+    if not is_usual and not any_method:
         status, message, more = 405, "Send the form with POST", {"Allow": "GET, POST, OPTIONS"}
     elif live.paused_because is not None:
         status, message, more = 503, "This channel is paused. Nothing was stored", {"Retry-After": "300"}

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from core.kernel import jobs
 from core.kernel.errors import Conflict, DomainError, Forbidden, NotFound, Rejected, Stale
-from hub import hooks, metrics, revision
+from hub import files_door, hooks, metrics, revision
 from hub.app import Hub
 from hub.auth import SignInRefused, TooManyTries
 from hub.hooks import HUB
@@ -161,6 +161,7 @@ def make_app(hub: Hub) -> web.Application:
     app = web.Application(middlewares=[_everywhere], client_max_size=hub.settings.max_body_bytes)
     app[HUB] = hub
     hooks.add_routes(app)
+    files_door.add_routes(app)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", measured)

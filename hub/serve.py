@@ -77,7 +77,7 @@ async def serve(
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         public_url = settings.public_url or f"http://{shown}:{port}"
         hub = await stack.enter_async_context(open_hub(settings, url, public_url=public_url))
-        await stack.enter_async_context(worker.running(hub, works="worker" in roles))
+        await stack.enter_async_context(worker.running(hub, works="worker" in roles, listens="listener" in roles))
         if "web" in roles:
             from hub.http import make_app
 

@@ -15,11 +15,19 @@ from sqlalchemy import text
 from channels.errors import Temporary, Undeliverable
 from core.kernel import events, jobs
 from core.kernel.jobs import Failure
+from core.people.contacts import PROFILE
+from core.talk import conversations, statuses, viewings
+from core.talk.attachments import FETCH
+from core.talk.outbox import outbox_queue
 from core.work import escalation, routing
-from hub import mail, metrics, notices
+from hub import care, fetching, mail, metrics, notices, sending_outcomes
 from hub.app import Hub
+from hub.connections import SETUP
 from hub.exchange import BATCH, Exchange
 from hub.i18n import translator_for
+from hub.listeners import Listeners
+from hub.sending import Outbox
+from hub.understanding import ENRICH
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +37,8 @@ _BUSY_DOOR = 10  # requests in one step aside: 500 a second
 _STEP_ASIDE = 0.02  # seconds
 _STEPS_ASIDE = 25
 _KEEP_IDEMPOTENCY = timedelta(days=2)
+_KEEP_EXCHANGES = timedelta(days=14)
+_KEEP_UNSENT = timedelta(days=2)
 
 Handler = Callable[..., Awaitable[None]]
 
@@ -39,20 +49,36 @@ async def _mail_notification(hub: Hub, *, notification_id: int) -> None:
     )
 
 
-HANDLERS: dict[str, Handler] = {notices.MAIL: _mail_notification}
+HANDLERS: dict[str, Handler] = {
+    notices.MAIL: _mail_notification,
+    FETCH: fetching.fetch_attachment,
+    PROFILE: fetching.ask_name,
+    ENRICH: fetching.enrich,
+    SETUP: care.set_up,
+}
 """What each kind of job does. A handler bears being repeated."""
 
 
 @asynccontextmanager
-async def running(hub: Hub, *, works: bool = True) -> AsyncIterator[None]:
-    """Run the loops for the length of the block: those every node needs, and with `works` the worker's own."""
+async def running(hub: Hub, *, works: bool = True, listens: bool = True) -> AsyncIterator[None]:
+    """Run the loops for the length of the block: those every node needs, with `works` the worker's own, with `listens`
+    the lines kept open to providers.
+    """
+    listeners = Listeners(hub)
+    outbox = Outbox(hub, runs=listeners.runs)
     loops: list[Awaitable[None]] = [
         hub.signals.run(),
         hub.live.run(),
         _forever("connections", lambda: _refresh(hub), hub.connections_changed, 30),
     ]
+    if listens:
+        loops.append(listeners.run())
+    if works or listens:
+        # a listener's process sends too: some channels send over the line it holds
+        loops.append(_forever("outbox", outbox.work, hub.sending_waits, _IDLE))
     if works:
         loops += [
+            _forever("snoozed", lambda: wake_snoozed(hub), None, _IDLE),
             _deliveries(hub),
             _forever("recovery", lambda: recover(hub), None, 2),
             _forever("jobs", JobRunner(hub).work, hub.work_waits, _IDLE),
@@ -130,10 +156,12 @@ async def recover(hub: Hub) -> int:
         now = hub.clock.now()
         freed = await Exchange(hub.database, hub.switchboard, hub.clock).queue.recover(session, now=now)
         freed += await jobs.jobs_queue().recover(session, now=now)
+        freed += await outbox_queue().recover(session, now=now)
     if freed:
         log.warning("work_recovered", rows=freed)
         hub.delivered.set()
         hub.work_waits.set()
+        hub.sending_waits.set()
     return 0
 
 
@@ -199,6 +227,12 @@ async def run_deadlines(hub: Hub) -> int:
         return await escalation.run_due(session, now=hub.clock.now())
 
 
+async def wake_snoozed(hub: Hub) -> int:
+    """Bring back the conversations whose time has come; return how many."""
+    async with hub.database.transaction() as session:
+        return await conversations.wake_due(session, now=hub.clock.now())
+
+
 async def offer_waiting(hub: Hub) -> int:
     """Give leads that wait for somebody to whoever is there by now; return how many."""
     async with hub.database.transaction() as session:
@@ -225,6 +259,13 @@ async def _sweep(hub: Hub) -> int:
             text("DELETE FROM idempotency_keys WHERE created_at < :before"), {"before": now - _KEEP_IDEMPOTENCY}
         )
         await session.execute(text("DELETE FROM claims WHERE ids = '{}'"))
+        await statuses.forget_early(session, now=now)
+        await sending_outcomes.forget_exchanges(session, before=now - _KEEP_EXCHANGES)
+        await session.execute(text("DELETE FROM viewings WHERE at < :before"), {"before": now - viewings.FRESH})
+        await session.execute(
+            text("DELETE FROM attachments WHERE message_id IS NULL AND created_at < :before"),
+            {"before": now - _KEEP_UNSENT},
+        )
     return 0
 
 
@@ -232,11 +273,14 @@ async def drain(hub: Hub) -> None:
     """Do everything that is due now, as a worker would, and return when nothing is left. For tests and the demo."""
     exchange = Exchange(hub.database, hub.switchboard, hub.clock)
     runner = JobRunner(hub)
+    outbox = Outbox(hub)
     while (
         await exchange.work(hub.worker_id)
         or await run_deadlines(hub)
         or await take_notices(hub)
         or await runner.work()
+        or await outbox.work()
+        or await wake_snoozed(hub)
         or await _waits_for_others(hub)
     ):
         pass

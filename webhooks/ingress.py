@@ -322,3 +322,39 @@ def _describe(request: RawRequest) -> str:
     if "\\u0000" in text:  # what PostgreSQL cannot keep; a backslash that somebody sent is doubled, and stays
         text = _NUL.sub(r"\1", text)
     return text
+
+
+class Found(NamedTuple):
+    """Something a listener found, on its way to be made durable. See `Routed` of the channels for its fields."""
+
+    request: RawRequest
+    dedupe_key: str
+    peer: str = ""
+
+
+async def keep(rows: Rows, connection_id: int, found: Sequence[Found], *, now: datetime) -> int:
+    """Store what a listener found, in the caller's transaction; return how much of it is new.
+
+    What was stored before changes nothing.
+    """
+    references = _References()
+    nobody: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+    nobody.cancel()
+    drafts = []
+    for item in found:
+        reference = references.next()
+        lane = f"{connection_id}:{item.peer}" if item.peer else f"{connection_id}::{reference}"
+        drafts.append(
+            _Draft(
+                connection_id,
+                item.dedupe_key,
+                None,
+                reference,
+                lane,
+                now,
+                _describe(item.request),
+                item.request.body,
+                nobody,
+            )
+        )
+    return len(await _insert(rows, drafts)) if drafts else 0

@@ -15,6 +15,9 @@ from core.kernel.db import Base, Edited, Record
 from core.kernel.envelopes import Trust
 from core.kernel.errors import Conflict, NotFound, Rejected
 
+PROFILE = "contact.profile"
+"""The job that asks a provider for the name of somebody it did not name."""
+
 
 class Company(Base, Record, Edited):
     """An organisation that contacts work for."""
@@ -73,6 +76,9 @@ class ContactIdentity(Base):
     raw: Mapped[str]
     trust: Mapped[str]
     connection_id: Mapped[int | None]
+    blocked_at: Mapped[datetime | None]
+    blocked_because: Mapped[str | None]
+    """`opted_out` (they want nothing from us), `gone` (they blocked us or left), `dead` (it takes nothing)."""
     created_at: Mapped[datetime]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Integer
+from sqlalchemy import Boolean, CheckConstraint, Integer, false
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,6 +33,8 @@ class Workspace(Base, Edited):
     created_at: Mapped[datetime]
     setup_token_hash: Mapped[bytes | None]
     setup_token_expires_at: Mapped[datetime | None]
+    merges_attested: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whether contacts who prove to be one person by an address their provider vouches for are merged at once."""
 
 
 async def get(session: AsyncSession) -> Workspace:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, Text, select, text, update
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, Text, false, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,14 +33,24 @@ class Direction(StrEnum):
 
 
 class Conversation(Base, Record, Edited):
-    """Contact × connection × thread. `waiting_since` is when the customer began to wait for our answer, None if nobody
-    waits.
+    """Contact × connection × thread.
+
+    peer             the other side as the provider writes it: whom an answer goes to; "" where nobody can be answered
+    context          what the channel wants back with the next answer
+    replies_until    until when the provider lets us write freely; None: it sets no limit
+    waiting_since    when the customer began to wait for our answer, None if nobody waits
+    snoozed_until    when a snoozed one comes back by itself
+    last_inbound_at  when the customer last said something here
     """
 
     __tablename__ = "conversations"
     __table_args__ = (
         Index("uq_conversations_contact_id", "contact_id", "connection_id", "thread", unique=True),
         Index("ix_conversations_assignee_id", "assignee_id", "status"),
+        Index("ix_conversations_status", "status", "last_message_at", "id"),
+        Index("ix_conversations_waiting", "waiting_since", "id", postgresql_where=text("waiting_since IS NOT NULL")),
+        Index("ix_conversations_snoozed", "snoozed_until", postgresql_where=text("snoozed_until IS NOT NULL")),
+        Index("ix_conversations_peer", "connection_id", "peer"),
     )
 
     contact_id: Mapped[int] = mapped_column(ForeignKey("contacts.id", ondelete="CASCADE"))
@@ -50,7 +60,12 @@ class Conversation(Base, Record, Edited):
     status: Mapped[str] = mapped_column(Text, default=ConversationStatus.OPEN, server_default="open")
     assignee_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     team_id: Mapped[int | None] = mapped_column(ForeignKey("teams.id", ondelete="SET NULL"))
+    peer: Mapped[str] = mapped_column(Text, default="", server_default="")
+    context: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    replies_until: Mapped[datetime | None]
     waiting_since: Mapped[datetime | None]
+    snoozed_until: Mapped[datetime | None]
+    last_inbound_at: Mapped[datetime | None]
     last_message_at: Mapped[datetime]
     last_message_text: Mapped[str] = mapped_column(Text, default="", server_default="")
     unread: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
@@ -74,8 +89,17 @@ class Episode(Base):
 class Message(Base):
     """Something that was said. `external_id` is the provider's, unique within the connection: a repeat changes nothing.
 
-    `fields` keeps what a form said beyond its message; `attachments` describes the files, which still lie in the
-    delivery.
+    fields         what a form said beyond its message
+    html           a letter as safe HTML; None where `text` says all
+    quoted         what was quoted below the words, folded away
+    group_key      the provider's name of the album, or of the long SMS, that several of its messages make up here
+    pieces         the texts of such a long SMS by their number, until all are there
+    status         outgoing: scheduled queued sending sent delivered read failed canceled; it only moves forward
+    uncertain      the connection broke after the request was written: it may have been sent
+    error_code, error_text  why it failed, or what it waits for
+    dropped        what the channel could not carry, in words
+    earlier        its wordings before it was edited: [{"text", "until"}]
+    reactions      emoji → how often
     """
 
     __tablename__ = "messages"
@@ -83,6 +107,13 @@ class Message(Base):
         Index("uq_messages_external", "connection_id", "external_id", unique=True),
         Index("ix_messages_conversation_id", "conversation_id", "id"),
         Index("ix_messages_contact_id", "contact_id", "id"),
+        Index(
+            "uq_messages_group_key",
+            "connection_id",
+            "group_key",
+            unique=True,
+            postgresql_where=text("group_key IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, server_default=text("nextval('record_ids')"), primary_key=True)
@@ -96,11 +127,46 @@ class Message(Base):
     private: Mapped[bool] = mapped_column(Boolean, default=False, server_default=text("false"))
     author_id: Mapped[int | None]
     text: Mapped[str]
+    html: Mapped[str | None]
+    quoted: Mapped[str | None]
+    subject: Mapped[str | None]
     fields: Mapped[dict[str, Any] | None]
-    attachments: Mapped[list[Any] | None]
+    group_key: Mapped[str | None]
+    pieces: Mapped[dict[str, Any] | None]
+    reply_to_id: Mapped[int | None]
+    is_automatic: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     status: Mapped[str] = mapped_column(Text, default="delivered", server_default="delivered")
+    uncertain: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    error_code: Mapped[str | None]
+    error_text: Mapped[str | None]
+    template: Mapped[dict[str, Any] | None]
+    dropped: Mapped[list[Any] | None]
+    earlier: Mapped[list[Any] | None]
+    reactions: Mapped[dict[str, Any] | None]
+    send_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    edited_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
     occurred_at: Mapped[datetime]
     created_at: Mapped[datetime]
+
+
+class MessageId(Base):
+    """A provider's id of a message, or of one of the pieces it made of it, unique within the connection.
+
+    `position` is the part of ours it stands for, `status` how far that has come.
+    """
+
+    __tablename__ = "message_ids"
+    __table_args__ = (Index("ix_message_ids_message_id", "message_id"),)
+
+    connection_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    external_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    message_id: Mapped[int] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    position: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    status: Mapped[str] = mapped_column(Text, default="sent", server_default="sent")
 
 
 async def note(
@@ -164,6 +230,7 @@ async def resolve(session: AsyncSession, conversation: Conversation, *, at: date
     if conversation.status == ConversationStatus.RESOLVED:
         return False
     conversation.status, conversation.waiting_since, conversation.unread = ConversationStatus.RESOLVED, None, 0
+    conversation.snoozed_until = None
     conversation.version += 1
     await session.execute(
         update(Episode)
@@ -180,9 +247,64 @@ async def reopen(session: AsyncSession, conversation: Conversation, *, at: datet
         return False
     if conversation.status == ConversationStatus.RESOLVED:
         session.add(Episode(conversation_id=conversation.id, opened_at=at))
-    conversation.status = ConversationStatus.OPEN
+    conversation.status, conversation.snoozed_until = ConversationStatus.OPEN, None
     conversation.version += 1
     await _tell(session, "conversation.reopened", conversation, at=at, actor_id=actor_id)
+    return True
+
+
+async def snooze(
+    session: AsyncSession, conversation: Conversation, *, until: datetime, at: datetime, actor_id: int | None
+) -> None:
+    """Put a conversation aside until a moment; it comes back then, or when the customer writes.
+
+    Raises:
+        Rejected: the moment is past, or more than a year away.
+    """
+    if not at < until <= at + timedelta(days=366):
+        raise Rejected("Choose a time from now on, within a year", field="until")
+    if conversation.status == ConversationStatus.RESOLVED:
+        session.add(Episode(conversation_id=conversation.id, opened_at=at))
+    conversation.status, conversation.snoozed_until = ConversationStatus.SNOOZED, until
+    conversation.version += 1
+    await _tell(
+        session, "conversation.snoozed", conversation, at=at, actor_id=actor_id, details={"until": until.isoformat()}
+    )
+
+
+async def wake(session: AsyncSession, conversation: Conversation, *, at: datetime, actor_id: int | None) -> bool:
+    """Take a snoozed conversation up again. Returns False, and changes nothing, if it is not snoozed."""
+    if conversation.status != ConversationStatus.SNOOZED:
+        return False
+    conversation.status, conversation.snoozed_until = ConversationStatus.OPEN, None
+    conversation.version += 1
+    await _tell(session, "conversation.woken", conversation, at=at, actor_id=actor_id)
+    return True
+
+
+async def wake_due(session: AsyncSession, *, now: datetime, limit: int = 200) -> int:
+    """Take up the snoozed conversations whose time has come; return how many."""
+    rows = await session.scalars(
+        select(Conversation)
+        .where(Conversation.snoozed_until <= now)
+        .order_by(Conversation.snoozed_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    count = 0
+    for conversation in rows:
+        if not await wake(session, conversation, at=now, actor_id=None):
+            conversation.snoozed_until = None
+        count += 1
+    return count
+
+
+async def read(session: AsyncSession, conversation: Conversation, *, at: datetime, actor_id: int) -> bool:
+    """Note that somebody who looks after it has seen what is new. Returns False, and changes nothing, if all was."""
+    if not conversation.unread:
+        return False
+    conversation.unread = 0
+    await _tell(session, "conversation.read", conversation, at=at, actor_id=actor_id)
     return True
 
 

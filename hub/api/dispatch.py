@@ -193,7 +193,7 @@ class _Route:
             key=key,
             status=answer.status,
             headers=answer.headers,
-            body=None if self._endpoint.secret else answer.body,
+            body=None if self._endpoint.secret or not isinstance(answer.body, bytes) else answer.body,
         )
         return answer
 

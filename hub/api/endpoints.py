@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, get_type_hints
@@ -42,7 +42,7 @@ class Download(NamedTuple):
     """A file as an answer: never shown in place, and without any rights if somebody manages to show it after all."""
 
     name: str
-    content: bytes
+    content: bytes | AsyncIterator[bytes]
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from hub.api.problems import unauthenticated
 from hub.api.resources import (
     absences,
     audit_log,
+    canned_replies,
     companies,
     connections,
     contacts,
@@ -51,6 +52,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(
         companies,
         conversations,
         messages,
+        canned_replies,
         leads,
         deals,
         tasks,
@@ -82,7 +84,7 @@ _NOTED_EVERY = timedelta(minutes=1)
 def add(app: web.Application, hub: Hub) -> None:
     """Add the REST API to the application."""
     around = Surroundings(
-        authenticate=_authenticator(hub),
+        authenticate=authenticator(hub),
         transaction=hub.database.transaction,
         clock=hub.clock,
         hub=hub,
@@ -92,7 +94,9 @@ def add(app: web.Application, hub: Hub) -> None:
     app.add_subapp("/api", make_api(ENDPOINTS, around))
 
 
-def _authenticator(hub: Hub) -> Authenticate:
+def authenticator(hub: Hub) -> Authenticate:
+    """Return what tells by token or session who calls."""
+
     async def authenticate(request: web.Request, session: AsyncSession) -> Actor:
         now = hub.clock.now()
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")

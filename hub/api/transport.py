@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, NamedTuple
 
 import structlog
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
     status: int
     headers: dict[str, str]
-    body: bytes
+    body: bytes | AsyncIterator[bytes]
     content_type: str = "application/json"
 
 
@@ -121,6 +121,9 @@ def respond(request: web.Request, answer: Answer) -> web.Response:
         headers[hdrs.CACHE_CONTROL] = "private, no-cache"
         if versions.is_known(request.headers.get(hdrs.IF_NONE_MATCH, ""), etag):
             return web.Response(status=304, headers=headers)
+    if not isinstance(answer.body, bytes):
+        # aiohttp streams what an asynchronous iterator gives
+        return web.Response(status=answer.status, headers=headers, body=answer.body, content_type=answer.content_type)
     if not answer.body:
         return web.Response(status=answer.status, headers=headers)
     return web.Response(status=answer.status, headers=headers, body=answer.body, content_type=answer.content_type)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
@@ -18,6 +17,7 @@ from core.connections import Connection
 from core.kernel.errors import NotFound, Rejected
 from core.sales.pipelines import Pipeline
 from core.staff import teams, users
+from hub.connections import is_made
 
 COMMON = {
     "default_country": "country of phones written without one, such as RU (the workspace's)",
@@ -33,8 +33,6 @@ COMMON = {
 """The settings every connection has, each with what it says."""
 
 _WORDS = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
-_MADE_AT_RANDOM = frozenset({"secret", "token", "secret_token", "verify_token"})
-"""Secrets that we choose and the sender repeats, not those a provider gives out."""
 
 
 def checked_names(kind: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -65,7 +63,7 @@ def described(settings: type[ChannelSettings]) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "secret": is_secret(field),
-                "required": field.is_required() and not _is_ours_to_choose(name, field),
+                "required": field.is_required() and not is_made(field),
                 "default": list(default) if isinstance(default, tuple | frozenset) else default,
             }
         )
@@ -75,20 +73,6 @@ def described(settings: type[ChannelSettings]) -> list[dict[str, Any]]:
 def is_secret(field: FieldInfo) -> bool:
     """Whether a setting is sealed and never shown again."""
     return SecretStr in (field.annotation, *get_args(field.annotation))
-
-
-def _is_ours_to_choose(name: str, field: FieldInfo) -> bool:
-    return name in _MADE_AT_RANDOM and is_secret(field)
-
-
-def completed(settings: type[ChannelSettings], given: dict[str, str]) -> dict[str, str]:
-    """Return a kind's own settings with those secrets made at random that it needs, we may choose and nobody gave."""
-    made = {
-        name: secrets.token_urlsafe(24)
-        for name, field in settings.model_fields.items()
-        if name not in given and field.is_required() and _is_ours_to_choose(name, field)
-    }
-    return {**given, **made}
 
 
 async def split(session: AsyncSession, given: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

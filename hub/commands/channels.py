@@ -32,7 +32,7 @@ async def add(settings: Settings, options: argparse.Namespace) -> int:
             Vault(settings.secret_key()),
             kind=options.kind,
             title=options.title,
-            settings=channel_settings.completed(registry.settings_class(options.kind), own),
+            settings=own,
             at=CLOCK.now(),
             **common,
         )

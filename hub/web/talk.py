@@ -15,7 +15,8 @@ from core.people.contacts import Contact
 from core.sales.deals import Deal
 from core.sales.leads import Lead
 from core.staff import access
-from core.talk import conversations, notes
+from core.talk import attachments, conversations, notes
+from core.talk.attachments import Attachment
 from core.talk.conversations import Conversation, Direction, Message
 from hub.web import shown
 from hub.web.rendering import local_date
@@ -63,6 +64,7 @@ async def show(visit: Visit, conversation_id: int) -> web.Response:
     connection = await session.get_one(Connection, found.connection_id)
     newest = select(Message).where(Message.conversation_id == found.id).order_by(Message.id.desc()).limit(LONGEST)
     messages = list(await session.scalars(access.narrow(newest, visit.rights, Message)))[::-1]
+    files = await attachments.of_messages(session, [message.id for message in messages])
     authors = await shown.people(session, [message.author_id for message in messages])
     customer = Person(found.contact_id, contact.name or visit.translate(N_("No name yet")))
     return visit.page(
@@ -78,7 +80,7 @@ async def show(visit: Visit, conversation_id: int) -> web.Response:
                 private=message.private,
                 text=message.text,
                 fields=message.fields or {},
-                attachments=message.attachments or [],
+                attachments=[_file(file) for file in files.get(message.id, ())],
                 author=customer if message.direction == Direction.INBOUND else authors.get(message.author_id),
                 status=message.status,
                 error=None,
@@ -88,6 +90,10 @@ async def show(visit: Visit, conversation_id: int) -> web.Response:
             for message in messages
         ],
     )
+
+
+def _file(file: Attachment) -> dict[str, Any]:
+    return {"name": file.name, "size": file.size, "url": f"/files/{file.id}?download=1"}
 
 
 async def note_on_conversation(visit: Visit, conversation_id: int) -> web.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 from sqlalchemy import or_, select
 
@@ -12,6 +13,7 @@ from core.sales.deals import Deal
 from core.staff import access, users
 from core.talk import conversations
 from core.talk.conversations import Conversation, Message
+from hub import replies
 from hub.api import paging, records
 from hub.api.endpoints import Call, Endpoint
 from hub.api.paging import Listing, ListQuery
@@ -35,6 +37,8 @@ class ConversationView(View):
     status: Status
     assignee_id: Id | None
     waiting_since: Moment | None
+    snoozed_until: Moment | None
+    replies_until: Moment | None
     last_message_at: Moment
     last_message_text: str
     unread: int
@@ -53,6 +57,58 @@ class Assignment(Body):
     """To whom it goes; null: to nobody for now."""
 
     assignee_id: Id | None
+
+
+class TemplateChoice(Body):
+    """A template the provider has approved, with the values of its placeholders in order."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=512)]
+    language: Annotated[str, Meta(max_length=20)] = ""
+    values: Annotated[list[Annotated[str, Meta(max_length=1024)]], Meta(max_length=50)] = msgspec.field(
+        default_factory=list
+    )
+
+
+class NewMessage(Body):
+    """What to say.
+
+    `attachment_ids` are of files sent to POST /files before. `send_at` sends it later. `connection_id` takes another
+    channel than the conversation's own; the message is then in the conversation on that channel.
+    """
+
+    text: Annotated[str, Meta(max_length=20_000)] = ""
+    subject: Annotated[str, Meta(max_length=500)] = ""
+    attachment_ids: Annotated[list[Id], Meta(max_length=20)] = msgspec.field(default_factory=list)
+    buttons: Annotated[list[Annotated[str, Meta(min_length=1, max_length=80)]], Meta(max_length=10)] = msgspec.field(
+        default_factory=list
+    )
+    template: TemplateChoice | None = None
+    reply_to_id: Id | None = None
+    send_at: Moment | None = None
+    connection_id: Id | None = None
+
+
+class Snooze(Body):
+    """When the conversation comes back; earlier, if the customer writes."""
+
+    until: Moment
+
+
+class WayView(View):
+    """A way to answer. `problem` says why nothing can go this way now, "" if it can; `needs_template`: only a template.
+
+    `limit` is the longest text of one part in `unit`; `replies_until` is when the time for free words ends.
+    """
+
+    connection_id: Id
+    kind: str
+    title: str
+    conversation_id: Id | None
+    problem: str
+    needs_template: bool
+    replies_until: Moment | None
+    limit: int
+    unit: str
 
 
 CONVERSATIONS = Listing(
@@ -96,6 +152,8 @@ async def views(call: Call, rows: Sequence[Conversation]) -> list[ConversationVi
             status=row.status,  # type: ignore[arg-type]
             assignee_id=as_id(row.assignee_id),
             waiting_since=row.waiting_since,
+            snoozed_until=row.snoozed_until,
+            replies_until=row.replies_until,
             last_message_at=row.last_message_at,
             last_message_text=row.last_message_text,
             unread=row.unread,
@@ -160,6 +218,67 @@ async def reopen(call: Call, conversation_id: Id) -> ConversationView:
     return (await views(call, [conversation]))[0]
 
 
+async def say(call: Call, conversation_id: Id, body: NewMessage) -> messages.MessageView:
+    """Answer the customer, now or later. The message is queued; its `status` tells how far it has come."""
+    conversation = await records.changing(call, Conversation, conversation_id)
+    if body.reply_to_id is not None:
+        await records.referred(call, Message, body.reply_to_id, field="reply_to_id")
+    message = await replies.reply(
+        call.session,
+        call.hub,
+        conversation,
+        author_id=call.user_id,
+        text=body.text,
+        subject=body.subject,
+        attachment_ids=[int(attachment_id) for attachment_id in body.attachment_ids],
+        buttons=body.buttons,
+        template=None
+        if body.template is None
+        else (body.template.name, body.template.language, tuple(body.template.values)),
+        reply_to_id=None if body.reply_to_id is None else int(body.reply_to_id),
+        send_at=body.send_at,
+        connection_id=None if body.connection_id is None else int(body.connection_id),
+    )
+    return (await messages.views(call, [message]))[0]
+
+
+async def ways(call: Call, conversation_id: Id) -> Page[WayView]:
+    """List the ways to answer the customer, the one they wrote on last first."""
+    conversation = await records.seen(call, Conversation, conversation_id)
+    found = await replies.routes(call.session, call.hub, conversation.contact_id)
+    return Page(
+        items=[
+            WayView(
+                connection_id=Id(route.live.id),
+                kind=route.live.kind,
+                title=route.live.title,
+                conversation_id=None if route.conversation is None else Id(route.conversation.id),
+                problem=route.problem,
+                needs_template=route.needs_template,
+                replies_until=route.replies_until,
+                limit=route.sending.text,
+                unit=route.sending.unit.value,
+            )
+            for route in found
+        ],
+        next=None,
+    )
+
+
+async def snooze(call: Call, conversation_id: Id, body: Snooze) -> ConversationView:
+    """Put a conversation aside until a moment. It comes back then, or when the customer writes."""
+    conversation = await records.changing(call, Conversation, conversation_id)
+    await conversations.snooze(call.session, conversation, until=body.until, at=call.now, actor_id=call.user_id)
+    return (await views(call, [conversation]))[0]
+
+
+async def wake(call: Call, conversation_id: Id) -> ConversationView:
+    """Take a snoozed conversation up again."""
+    conversation = await records.changing(call, Conversation, conversation_id)
+    await conversations.wake(call.session, conversation, at=call.now, actor_id=call.user_id)
+    return (await views(call, [conversation]))[0]
+
+
 def found_by(text: str) -> object:
     """Return the condition under which a conversation is found by its subject or its last message."""
     return or_(
@@ -172,6 +291,10 @@ ENDPOINTS = (
     Endpoint("GET", "/conversations", index, listing=CONVERSATIONS),
     Endpoint("GET", "/conversations/{conversation_id}", show),
     Endpoint("GET", "/conversations/{conversation_id}/messages", list_messages, listing=messages.MESSAGES),
+    Endpoint("POST", "/conversations/{conversation_id}/messages", say, status=201),
+    Endpoint("GET", "/conversations/{conversation_id}/channels", ways),
+    Endpoint("POST", "/conversations/{conversation_id}/snooze", snooze),
+    Endpoint("DELETE", "/conversations/{conversation_id}/snooze", wake),
     Endpoint("POST", "/conversations/{conversation_id}/notes", add_note, status=201),
     Endpoint("POST", "/conversations/{conversation_id}/assignment", assign),
     Endpoint("POST", "/conversations/{conversation_id}/resolution", resolve),

@@ -225,6 +225,8 @@ def _body_for(endpoint: Any, house: House) -> dict[str, Any]:
         "starts_at": later,
         "ends_at": "2027-01-02T00:00:00Z",
         "due_at": later,
+        "until": later,
+        "shortcut": "x",
         "due_minutes": 5,
     }
     fields = msgspec.structs.fields(endpoint.shape.body)

@@ -1,0 +1,1 @@
+"""Telegram bots: reading updates, sending through aiogram, listening where no hook can reach us."""

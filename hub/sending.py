@@ -1,0 +1,319 @@
+"""The sender: takes what is due from the outbox, hands it to its channel, and notes what became of it.
+
+Nothing is sent within a transaction. That a part is being sent is committed before its request is made, so that a
+sender that dies leaves word: what was `sending` may have gone, and goes again only where the provider tells repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import structlog
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from channels import rendering
+from channels.contract import Button, Capability, OutgoingFile, Part, Receipt, Sender, Template
+from channels.errors import (
+    ChannelError,
+    Uncertain,
+)
+from channels.http import Exchange
+from core.connections import Health
+from core.kernel import jobs
+from core.kernel.jobs import Failure
+from core.people.contacts import ContactIdentity
+from core.talk import outbox, pace
+from core.talk.attachments import Attachment, StoredFile
+from core.talk.conversations import Conversation, Message, MessageId
+from core.talk.outbox import MessagePart, Outgoing, PartState
+from hub.app import Hub
+from hub.connections import Live
+from hub.files import FETCH_LASTS
+from hub.sending_outcomes import Next, Outcomes, Wait
+from hub.web_client import tools_for
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 20
+"""Conversations a process sends to side by side."""
+
+_LONGEST = 120.0  # seconds one part may take
+_WAITS_FOR_MENDING = timedelta(minutes=1)
+
+
+class _Done(NamedTuple):
+    """Nothing is left to do for a row."""
+
+
+class Outbox:
+    """Works off what is to be sent. `runs` tells whether this process holds a connection's listener."""
+
+    def __init__(self, hub: Hub, *, runs: Callable[[int], bool] = lambda _: True) -> None:
+        self._hub = hub
+        self._runs = runs
+        self._queue = outbox.outbox_queue()
+        self._outcomes = Outcomes(hub, self._queue)
+        self._in_hand: set[int] = set()
+
+    async def work(self) -> int:
+        """Claim what is due and send it; return how many messages that was."""
+        hub = self._hub
+        async with hub.database.transaction() as session:
+            rows = await self._queue.claim(
+                session, worker_id=hub.worker_id, now=hub.clock.now(), limit=AT_ONCE, in_hand=self._in_hand
+            )
+        if not rows:
+            return 0
+        self._in_hand.update(row.id for row in rows)
+        lanes: dict[str, list[Any]] = {}
+        for row in rows:
+            lanes.setdefault(row.lane, []).append(row)
+        try:
+            await asyncio.gather(*(self._lane(lane) for lane in lanes.values()))
+        finally:
+            self._in_hand.difference_update(row.id for row in rows)
+        return len(rows)
+
+    async def recover(self) -> int:
+        """Free what dead senders had in hand; return how many messages that was."""
+        async with self._hub.database.transaction() as session:
+            return await self._queue.recover(session, now=self._hub.clock.now())
+
+    async def _lane(self, rows: Sequence[Any]) -> None:
+        """Send one conversation's messages in order; what is behind one that has to wait waits with it."""
+        for number, row in enumerate(rows):
+            try:
+                is_over = await self._message(row)
+            except jobs.Lost:
+                log.warning("message_lost_to_another_sender", message_id=row.message_id)
+                return
+            except Exception as error:  # a fault of ours: kept, and tried again
+                log.exception("sending_failed", message_id=row.message_id)
+                await self._again(row, f"{type(error).__name__}: {error}", behind=rows[number + 1 :])
+                return
+            if not is_over:
+                await self._give_back(rows[number + 1 :])
+                return
+
+    async def _message(self, row: Any) -> bool:
+        """Send the parts of one message that have not gone; False if it has to wait."""
+        while True:
+            async with self._hub.database.transaction() as session:
+                found = await self._begin(session, row)
+                if isinstance(found, Wait):
+                    await self._outcomes.postpone(session, row, found)
+                    return False
+            if isinstance(found, _Done):
+                return True
+            exchanges: list[Exchange] = []
+            outcome = await self._send(found, exchanges)
+            async with self._hub.database.transaction() as session:
+                is_over = await self._outcomes.note(session, row, found, outcome, exchanges)
+            if is_over is not None:
+                return is_over
+
+    # --- before ---
+
+    async def _begin(self, session: AsyncSession, row: Any) -> Next | Wait | _Done:
+        """Find the next part of a message and note that it is being sent; or why it is not."""
+        hub, now = self._hub, self._hub.clock.now()
+        held = await session.scalar(
+            select(Outgoing).where(Outgoing.id == row.id, Outgoing.attempts == row.attempts).with_for_update()
+        )
+        if held is None or held.due_at is None:
+            raise jobs.Lost(f"message {row.message_id}")
+        message = await session.get_one(Message, row.message_id, with_for_update=True)
+        conversation = await session.get_one(Conversation, message.conversation_id)
+        parts = list(
+            await session.scalars(
+                select(MessagePart).where(MessagePart.message_id == message.id).order_by(MessagePart.position)
+            )
+        )
+        if message.status in ("canceled", "failed"):
+            await session.delete(held)
+            return _Done()
+        live = hub.switchboard.by_id(row.connection_id)
+        if live is None or live.sender is None:
+            await hub.switchboard.refresh()
+            live = hub.switchboard.by_id(row.connection_id)
+        if row.expires_at <= now:
+            because = held.error or "the channel did not take it"
+            await self._outcomes.fail(session, held, message, "expired", f"It was tried for a day: {because}")
+            return _Done()
+        if live is None or live.sender is None:
+            return Wait(_WAITS_FOR_MENDING.total_seconds(), "The channel cannot be used just now")
+        if (reason := _stopped(live)) is not None:
+            return Wait(_WAITS_FOR_MENDING.total_seconds(), reason)
+        if live.sender.sending.from_listener and not self._runs(live.id):
+            return Wait(2.0)
+        if not await self._settle_interrupted(session, message, live.sender, parts):
+            await self._outcomes.finish(session, held, message, parts, live)
+            return _Done()
+        part = next((part for part in parts if part.state == PartState.WAITING), None)
+        if part is None:
+            await self._outcomes.finish(session, held, message, parts, live)
+            return _Done()
+        if (refusal := await _refusal(session, live.sender, conversation, part, now)) is not None:
+            await self._outcomes.fail(session, held, message, *refusal)
+            return _Done()
+        wait = await pace.take_turn(session, live.id, per_second=live.sender.sending.per_second, now=now)
+        if wait > 0:
+            return Wait(wait, held.error or "")
+        part.state = PartState.SENDING
+        if message.status in ("queued", "scheduled"):
+            message.status = "sending"
+            conversation.version += 1
+        return Next(live, live.sender, await self._part(session, message, conversation, part), part.position)
+
+    async def _settle_interrupted(
+        self, session: AsyncSession, message: Message, sender: Sender, parts: Sequence[MessagePart]
+    ) -> bool:
+        """Decide about a part whose sender died: it goes again where that is safe, else it may have gone.
+
+        Returns whether anything is left to send.
+        """
+        for part in parts:
+            if part.state != PartState.SENDING:
+                continue
+            if sender.sending.retries_safely:
+                part.state = PartState.WAITING
+            else:
+                part.state = PartState.UNCERTAIN
+                message.uncertain = True
+                message.error_code = "interrupted"
+                message.error_text = "The hub stopped while it was being sent, so it may have gone"
+        await session.flush()
+        return any(part.state == PartState.WAITING for part in parts)
+
+    async def _part(
+        self, session: AsyncSession, message: Message, conversation: Conversation, part: MessagePart
+    ) -> Part:
+        """Make what the channel is handed."""
+        content = part.content
+        reply_to = ""
+        if message.reply_to_id is not None and part.position == 0:
+            reply_to = await _external_id(session, message.reply_to_id, message.connection_id)
+        template = content.get("template")
+        return Part(
+            id=f"{message.id}.{part.position}",
+            number=(message.id << 10 | part.position & 0x3FF) & 0x7FFF_FFFF_FFFF_FFFF,
+            message_id=message.id,
+            peer=conversation.peer,
+            thread=conversation.thread,
+            text=content.get("text", ""),
+            html=content.get("html", ""),
+            subject=content.get("subject", "") or conversation.subject,
+            files=tuple([await self._file(session, file_id) for file_id in content.get("file_ids", ())]),
+            buttons=tuple(Button(*button) for button in content.get("buttons", ())),
+            template=None
+            if template is None
+            else Template(template["name"], template["language"], tuple(template["values"])),
+            reply_to=reply_to,
+            is_first=part.position == 0,
+            is_automatic=message.is_automatic,
+            context=dict(conversation.context),
+        )
+
+    async def _file(self, session: AsyncSession, attachment_id: int) -> OutgoingFile:
+        hub = self._hub
+        row = await session.get_one(Attachment, attachment_id)
+        stored = await session.get_one(StoredFile, row.file_id)
+        url = ""
+        if hub.settings.public_url:
+            ticket = hub.files.ticket(row.id, until=hub.clock.now() + FETCH_LASTS)
+            url = f"{hub.public_url}/files/shared/{ticket}"
+
+        def read() -> AsyncIterator[bytes]:
+            return hub.files.read(stored.path)
+
+        live = hub.switchboard.by_id((await session.get_one(Message, row.message_id)).connection_id)
+        kind: Any = row.kind
+        if live is not None and live.sender is not None:
+            kind = rendering.kind_for(live.sender.sending, kind, stored.content_type, stored.size)
+        return OutgoingFile(row.name, stored.content_type, stored.size, kind, url, read)
+
+    # --- the call ---
+
+    async def _send(self, found: Next, exchanges: list[Exchange]) -> Receipt | ChannelError:
+        hub = self._hub
+        tools = tools_for(hub.web, found.live, now=hub.clock.now, public_url=hub.public_url, note=exchanges.append)
+        try:
+            return await asyncio.wait_for(found.sender.send(found.part, tools), _LONGEST)
+        except ChannelError as error:
+            return error
+        except TimeoutError:
+            return Uncertain(f"The provider did not answer within {_LONGEST:.0f} seconds", code="timeout")
+        except Exception as error:  # a fault in a channel: what it had done by then nobody knows
+            log.exception("channel_failed", kind=found.live.kind, message_id=found.part.message_id)
+            return Uncertain(f"The channel failed ({type(error).__name__})", code="fault")
+
+    async def _give_back(self, rows: Sequence[Any]) -> None:
+        if not rows:
+            return
+        async with self._hub.database.transaction() as session:
+            head = await session.scalar(
+                text("SELECT max(due_at) FROM outbox WHERE lane = :lane AND id < :id"),
+                {"lane": rows[0].lane, "id": rows[0].id},
+            )
+            await self._queue.release(session, rows, now=head or self._hub.clock.now())
+
+    async def _again(self, row: Any, said: str, *, behind: Sequence[Any]) -> None:
+        async with self._hub.database.transaction() as session:
+            await self._queue.release(session, behind, now=self._hub.clock.now())
+            given_up = await self._queue.fail(session, [Failure(row.id, row.attempts, said)], now=self._hub.clock.now())
+            if given_up:
+                held = await session.get_one(Outgoing, row.id)
+                message = await session.get_one(Message, row.message_id, with_for_update=True)
+                await self._outcomes.fail(session, held, message, "fault", said)
+
+
+def _stopped(live: Live) -> str | None:
+    """Return why nothing goes over a connection until somebody acts; None if it may."""
+    if live.paused_because is not None:
+        return f"The channel is paused: {live.paused_because}"
+    if live.health == Health.REAUTHORISE:
+        return "The channel has to be authorised again: enter its credentials in its settings"
+    return None
+
+
+async def _refusal(
+    session: AsyncSession, sender: Sender, conversation: Conversation, part: MessagePart, now: datetime
+) -> tuple[str, str] | None:
+    """Return code and words of why a part must not be sent; None if it may."""
+    has_template = part.content.get("template") is not None
+    window, until = sender.sending.window, conversation.replies_until
+    if window is not None and not has_template and (until is None or until <= now):
+        possible = (
+            "send one of its templates"
+            if Capability.TEMPLATES in sender.sending.capabilities
+            else "answer on another channel"
+        )
+        return "window_closed", f"The time in which this channel lets us answer freely is over: {possible}"
+    address = sender.address_of(conversation.peer)
+    because = await session.scalar(
+        select(ContactIdentity.blocked_because).where(
+            ContactIdentity.scheme == address.scheme, ContactIdentity.value == address.value
+        )
+    )
+    if because == "opted_out":
+        return "opted_out", "They have asked not to be written to here"
+    if because == "dead":
+        return "dead", "This address takes nothing: what was sent came back"
+    return None
+
+
+async def _external_id(session: AsyncSession, message_id: int, connection_id: int) -> str:
+    """Return what a provider calls a message that is answered; "" if it is another provider's."""
+    message = await session.get(Message, message_id)
+    if message is None or message.connection_id != connection_id:
+        return ""
+    if message.external_id is not None:
+        return "" if message.external_id.startswith("delivery:") else message.external_id
+    found = await session.scalar(
+        select(MessageId.external_id).where(MessageId.message_id == message_id).order_by(MessageId.position).limit(1)
+    )
+    return found or ""

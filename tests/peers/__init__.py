@@ -1,0 +1,1 @@
+"""Servers that nobody of us wrote, started for the tests."""
