@@ -179,10 +179,14 @@ class Unit(StrEnum):
 
 
 class Media(NamedTuple):
-    """What files of a kind may be: at most so many bytes, of these types (`image/jpeg`; empty: any)."""
+    """What files of a kind may be: at most so many bytes, of these types (`image/jpeg`; empty: any).
+
+    `caption` is the longest text that goes with one, where it is not what `Sending.caption` says.
+    """
 
     most_bytes: int
     types: tuple[str, ...] = ()
+    caption: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,12 +131,14 @@ class Http:
         session: aiohttp.ClientSession,
         guarded: aiohttp.ClientSession,
         *,
+        once: aiohttp.ClientSession | None = None,
         secrets: Iterable[str] = (),
         trusted: Iterable[str] = (),
         note: Callable[[Exchange], None] | None = None,
     ) -> None:
         self._session = session
         self._guarded = guarded
+        self._once = once or session
         self._trusted = frozenset(origin for origin in (origin_of(url) for url in trusted) if origin)
         self._masked = _spellings(secrets)
         self._note = note
@@ -153,11 +155,15 @@ class Http:
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
         timeout: float = TIMEOUT,
-        repeatable: bool = False,
+        repeatable: bool | None = None,
+        private: bool = False,
     ) -> Answer:
         """Make a request and return its answer, whatever its status.
 
-        `repeatable`: doing it twice does no harm, so that a broken connection is `Temporary`; so it is for GET.
+        `repeatable`: doing it twice does no harm, so that a broken connection is `Temporary`; None: so it is for GET.
+        A GET that must not be repeated goes over a line of its own, since aiohttp repeats one by itself where the
+        provider had closed an idle line. `private`: what is said holds secrets nobody knows yet (a fresh access token),
+        so that only address and status are noted.
 
         Raises:
             Temporary: it did not reach the provider. Uncertain: it may have been done.
@@ -173,11 +179,12 @@ class Http:
         elif body is not None:
             more["data"] = body
         if auth is not None:
-            more["auth"] = aiohttp.BasicAuth(*auth)
+            headers = {"Authorization": _basic(auth), **(headers or {})}
+        session = self._once if repeatable is False and method in ("GET", "PUT", "DELETE") else self._session
         status: int | None = None
         answered = problem = ""
         try:
-            async with self._session.request(
+            async with session.request(
                 method,
                 url,
                 params=query,
@@ -192,9 +199,12 @@ class Http:
                 return Answer(status, dict(response.headers), found)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             problem = f"{type(error).__name__}: {error}"
-            raise self._trouble(error, url, repeatable or method == "GET") from error
+            is_repeatable = method == "GET" if repeatable is None else repeatable
+            raise self._trouble(error, url, is_repeatable) from error
         finally:
             took = int((time.monotonic() - started) * 1000)
+            if private:
+                sent = answered = MASK
             self._keep(Exchange(method, url + _shown_query(query), sent, status, answered, problem, took))
 
     @asynccontextmanager
@@ -208,14 +218,14 @@ class Http:
         """
         session = self._session if origin_of(url) in self._trusted else self._guarded
         started, status, problem = time.monotonic(), None, ""
-        more: dict[str, Any] = {"auth": aiohttp.BasicAuth(*auth)} if auth is not None else {}
+        if auth is not None:
+            headers = {"Authorization": _basic(auth), **(headers or {})}
         try:
             async with session.get(
                 url,
                 headers=headers,
                 max_redirects=5,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30),
-                **more,
             ) as response:
                 status = response.status
                 if status in (408, 425, 429) or status >= 500:
@@ -223,7 +233,7 @@ class Http:
                 if status != 200:
                     raise Undeliverable(f"The file is not to be had: {status}", code=str(status))
                 yield response
-        except (aiohttp.InvalidURL, ValueError) as error:
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise Undeliverable(f"This is no address of a file: {self.masked(url)[:200]}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -306,6 +316,11 @@ def origin_of(url: str) -> str:
     except ValueError:
         return ""
     return f"{parts.scheme}://{parts.hostname}:{port}" if parts.hostname and port else ""
+
+
+def _basic(auth: tuple[str, str]) -> str:
+    """Return HTTP's basic authentication (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{auth[0]}:{auth[1]}".encode()).decode()
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

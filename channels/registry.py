@@ -31,7 +31,11 @@ KINDS: Mapping[str, str] = {
     "messenger": "channels.messenger:Messenger",
     "slack": "channels.slack:Slack",
     "smpp": "channels.smpp:Smpp",
+    "sms_http": "channels.sms_http:HttpSms",
+    "sms_infobip": "channels.sms_infobip:InfobipSms",
+    "sms_messagebird": "channels.sms_messagebird:MessageBirdSms",
     "sms_plivo": "channels.sms_plivo:PlivoSms",
+    "sms_smsc": "channels.sms_smsc:SmscSms",
     "sms_telnyx": "channels.sms_telnyx:TelnyxSms",
     "sms_twilio": "channels.sms_twilio:TwilioSms",
     "sms_vonage": "channels.sms_vonage:VonageSms",
@@ -41,6 +45,7 @@ KINDS: Mapping[str, str] = {
     "webform": "channels.webform:WebForm",
     "whatsapp": "channels.whatsapp:CloudWhatsApp",
     "whatsapp_360dialog": "channels.whatsapp_360dialog:DialogWhatsApp",
+    "widget": "channels.widget:Widget",
 }
 """kind → where its class is."""
 

@@ -85,6 +85,8 @@ def render(
         text = f"{text}\n{file.name}: {file.link}".strip()
         dropped.append(f"{file.name}: {reason}, sent as a link")
     groups = _albums(sending, carried)
+    if buttons and not text and groups:
+        dropped.append("Buttons: without any words they cannot go with files")
     parts: list[PlannedPart] = []
     under = _caption_fits(sending, text, groups, buttons)
     for number, group in enumerate(groups):
@@ -154,11 +156,14 @@ def _albums(sending: Sending, files: Sequence[FileToSend]) -> list[list[FileToSe
 def _caption_fits(
     sending: Sending, text: str, groups: Sequence[Sequence[FileToSend]], buttons: Sequence[Button]
 ) -> bool:
-    if not text or not groups or not sending.caption:
+    if not text or len(groups) != 1 or (buttons and len(groups[0]) > 1):
         return False
-    if len(groups) > 1 or (buttons and len(groups[0]) > 1) or _kind(sending, groups[0][0]) in ("voice", "sticker"):
+    kinds = {_kind(sending, file) for file in groups[0]}
+    if kinds & {"voice", "sticker"}:
         return False
-    return length(text, sending.unit) <= sending.caption
+    limits = [rule.caption for kind in kinds if (rule := sending.media.get(kind)) is not None]
+    most = min(sending.caption if limit is None else limit for limit in limits)
+    return length(text, sending.unit) <= most
 
 
 def length(text: str, unit: Unit) -> int:

@@ -11,7 +11,7 @@ Calls us  GET or POST, the fields in the query, urlencoded, as a form or as JSON
 Checks    the token must come along: as `token`, at the end of the path, or by HTTP authentication
 Repeats   the gateway's id; without one, the same content within 5 minutes
 Quirks    texts come as raw bytes in the coding of the air (UCS-2, GSM); reports may come before our request is
-          answered, so the address they go to holds our own id (Kannel user's guide, "SMS-service" and "Delivery reports")
+          answered, so the address they go to holds our own id (Kannel user's guide, "SMS-service", "Delivery reports")
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 from urllib.parse import quote
 
-import aiohttp
 from pydantic import Field, SecretStr, field_validator
 from pydantic.config import JsonDict
 
@@ -41,7 +40,7 @@ from channels.contract import (
     Tools,
     Unit,
 )
-from channels.errors import ChannelError, Misconfigured, Temporary, Uncertain, Undeliverable
+from channels.errors import ChannelError, Misconfigured, Undeliverable
 from channels.fields import Fields
 from channels.http import Answer
 from channels.sms_http_said import ID, STATES, STATUS, TEXT, TIME, TO, Raw, State
@@ -349,18 +348,12 @@ def _failure(answer: Answer, said: str) -> ChannelError:
 
 
 async def _call(tools: Tools, method: str, url: str, content: bytes | None, headers: dict[str, str]) -> Answer:
-    """Make the request.
+    """Make the request, which sends, even if it is a GET.
 
     Raises:
-        Temporary: it did not reach the gateway. Uncertain: it may have been done, by a GET as well.
+        Temporary: it did not reach the gateway. Uncertain: it may have been done.
     """
-    try:
-        return await tools.http.call(method, url, body=content, headers=headers)
-    except Temporary as error:
-        # of a GET a broken connection is held to be harmless; this one sends
-        if isinstance(error.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            raise
-        raise Uncertain(f"{error}; the message may have gone", code="broken") from error
+    return await tools.http.call(method, url, body=content, headers=headers, repeatable=False)
 
 
 def _filled(template: str, values: dict[str, str], escape: Callable[[str], str]) -> str:

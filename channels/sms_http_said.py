@@ -6,6 +6,7 @@ GSM alphabet for coding 0. So values stay bytes until their coding is known.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 from urllib.parse import parse_qsl
@@ -43,6 +44,7 @@ STATES: Mapping[str, State] = {
 _MOST_FIELDS = 500
 _GSM_CONTROLS = frozenset(range(32)) - {9, 10, 13}
 _WIDE = ("2", "8")  # Kannel's and SMPP's number for UCS-2
+_WORDS = re.compile(rb"[A-Za-z0-9 .,:;!?'\"()/+\n\r-]*")
 _UTF16 = ("utf-16be", "utf-16", "ucs-2", "ucs2", "ucs-2be", "iso-10646-ucs-2", "utf16be", "utf16")
 
 
@@ -118,8 +120,11 @@ def text_of(raw: Raw, names: tuple[str, ...], alphabet: str = "") -> str:
 
 
 def _wide(data: bytes) -> str:
-    """Read UTF-16 without a mark, big end first; a gateway may have made UTF-8 of it already."""
-    if len(data) % 2 == 0 and not _is_readable(data):
+    """Read UTF-16 without a mark, big end first; a gateway may have made UTF-8 of it already.
+
+    Where the bytes could be either, words of plain letters are what was meant: as UTF-16 they would be odd Chinese.
+    """
+    if len(data) % 2 == 0 and not (_is_readable(data) and (not data.isascii() or _WORDS.fullmatch(data))):
         return data.decode("utf-16-be", "replace")
     return data.decode("utf-8", "replace")
 

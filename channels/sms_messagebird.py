@@ -75,9 +75,9 @@ class MessageBirdSms(sms.SmsPeers):
     sending: ClassVar[Sending] = Sending(
         text=603,  # nine parts of UCS-2
         unit=Unit.SMS,
-        caption=603,
+        caption=350,  # where MMS does not go, the files' addresses come below
         media={"image": Media(1_000_000), "audio": Media(1_000_000), "video": Media(1_000_000)},
-        album=10,
+        album=2,
         per_second=20,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         addresses=(PHONE,),

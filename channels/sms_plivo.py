@@ -76,9 +76,9 @@ class PlivoSms(sms.SmsPeers):
     group: ClassVar[Group] = "sms"
     account = ""
     sending: ClassVar[Sending] = Sending(
-        text=1600,
+        text=737,  # eleven parts of UCS-2
         unit=Unit.SMS,
-        caption=1600,
+        caption=300,  # where MMS does not go, the files' addresses come below
         media={
             "image": Media(5_000_000),
             "audio": Media(5_000_000),
@@ -86,7 +86,7 @@ class PlivoSms(sms.SmsPeers):
             "video": Media(5_000_000),
             "file": Media(5_000_000),
         },
-        album=10,
+        album=3,
         per_second=5,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         addresses=(PHONE,),

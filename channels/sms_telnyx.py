@@ -81,7 +81,7 @@ class TelnyxSms(sms.SmsPeers):
     sending: ClassVar[Sending] = Sending(
         text=670,  # ten parts of UCS-2
         unit=Unit.SMS,
-        caption=670,
+        caption=400,  # where MMS does not go, the files' addresses come below
         media={
             "image": Media(1_000_000),
             "audio": Media(1_000_000),
@@ -89,7 +89,7 @@ class TelnyxSms(sms.SmsPeers):
             "video": Media(1_000_000),
             "file": Media(1_000_000),
         },
-        album=10,
+        album=2,
         per_second=6,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         addresses=(PHONE,),

@@ -83,7 +83,7 @@ class TwilioSms(sms.SmsPeers):
     sending: ClassVar[Sending] = Sending(
         text=1600,
         unit=Unit.SMS,
-        caption=1600,
+        caption=1400,  # where MMS does not go, the file's address comes below
         media={
             "image": Media(5_000_000),
             "audio": Media(5_000_000),
@@ -91,7 +91,7 @@ class TwilioSms(sms.SmsPeers):
             "video": Media(5_000_000),
             "file": Media(5_000_000),
         },
-        album=10,
+        album=1,  # all that WhatsApp takes
         per_second=10,
         per_peer=0.2,
         capabilities=frozenset(

@@ -64,7 +64,7 @@ class Viber:
     sending: ClassVar[Sending] = Sending(
         text=7000,
         media={
-            "image": Media(1024 * 1024, ("image/jpeg",)),
+            "image": Media(1024 * 1024, ("image/jpeg",), caption=768),
             "video": Media(26 * 1024 * 1024, ("video/mp4",)),
             "audio": Media(_MOST_FILE),
             "voice": Media(_MOST_FILE),

@@ -30,7 +30,7 @@ SENDING = Sending(
     media={
         "image": Media(5 * _MB, ("image/jpeg", "image/png")),
         "video": Media(16 * _MB, ("video/mp4", "video/3gpp")),
-        "audio": Media(16 * _MB, _SOUNDS),
+        "audio": Media(16 * _MB, _SOUNDS, caption=0),
         "voice": Media(16 * _MB, _SOUNDS),
         "sticker": Media(100_000, ("image/webp",)),
         "file": Media(100 * _MB),

@@ -19,8 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.intake_batch import House, Written
 from core.intake_known import Known, OpenDeal, OpenLead, Person, Talk
 from core.intake_messages import Received, Saying, Source, answered_ids, external_id_of
-from core.kernel import addresses
+from core.kernel import addresses, jobs
+from core.kernel.envelopes import Trust
 from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate, folded
+from core.people.merging import MERGE_ATTESTED
 from core.sales.deals import Deal, Outcome
 from core.sales.leads import Lead, LeadStatus
 from core.sales.pipelines import StageRule
@@ -120,7 +122,9 @@ class _Decision(Saying):
                 message_id=group.message_id,
             )
             return Result(group.contact_id, group.conversation_id, group.message_id)
-        person = self.identify()
+        person = self.addressee() if self.event.is_ours and not self.event.claims else self.identify()
+        if person is None:
+            return Result(0, 0, 0, is_repeat=True)
         talk = self.resume(person)
         message_id = self.append(person, talk)
         self.ask_who(person)
@@ -165,7 +169,31 @@ class _Decision(Saying):
                 details={"delivery_id": self.received.delivery_id},
                 created_at=self.now,
             )
+            if self.house.merges_attested and self.is_attested(person.id, other):
+                self.writing.jobs.append(
+                    jobs.new_job(
+                        MERGE_ATTESTED,
+                        at=self.now,
+                        unique_key=f"{MERGE_ATTESTED}:{person.id}:{other}",
+                        kept_id=person.id,
+                        gone_id=other,
+                    )
+                )
         return person
+
+    def addressee(self) -> Person | None:
+        """Return whom our own side wrote to where the event does not say; None for somebody we never heard of."""
+        contact_id = self.known.peers.get((self.source.id, self.event.peer))
+        return None if contact_id is None else self.known.people[contact_id]
+
+    def is_attested(self, one: int, other: int) -> bool:
+        """Whether a provider vouches that the addresses of two contacts are one person's."""
+        vouched = {
+            self.known.addresses.get((claim.address.scheme, claim.address.value))
+            for claim in self.event.claims
+            if claim.trust.rank >= Trust.VERIFIED.rank
+        }
+        return {one, other} <= vouched
 
     def meet(self) -> Person:
         event, contact_id = self.event, self.writing.next_id()

@@ -37,6 +37,7 @@ class House(NamedTuple):
     """The company's own ways, read once for a batch."""
 
     currency: str
+    merges_attested: bool
     schedule: Schedule
     first_stages: Mapping[int, FirstStage]
     default_pipeline_id: int | None
@@ -67,6 +68,7 @@ class House(NamedTuple):
             by_stage.setdefault(rule.stage_id, []).append(rule)
         return cls(
             currency=company.currency,
+            merges_attested=company.merges_attested,
             schedule=hours_json.from_json(company.schedule),
             first_stages={
                 pipeline: FirstStage(pipeline, stage, tuple(by_stage.get(stage, ())))

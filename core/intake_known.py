@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.people.merging import plain_thread
 from core.talk import referrals
+
+GROUPS_LAST = timedelta(hours=1)
+"""How long pieces join. References of long SMS have 256 values and come again: later ones are another message's."""
 
 
 @dataclass(slots=True)
@@ -98,7 +102,16 @@ _GROUPS = """
 SELECT m.connection_id, m.group_key, m.id, m.contact_id, m.conversation_id, m.text, m.pieces,
        (SELECT count(*) FROM attachments a WHERE a.message_id = m.id) AS files
 FROM unnest($1::bigint[], $2::text[]) AS g(connection_id, group_key)
-JOIN messages m ON m.connection_id = g.connection_id AND m.group_key = g.group_key
+JOIN messages m ON m.connection_id = g.connection_id AND m.group_key = g.group_key AND m.created_at > $3
+ORDER BY m.id
+"""
+
+# Whom our own side wrote to: such events do not say whose the other side is.
+_PEERS = """
+SELECT DISTINCT ON (c.connection_id, c.peer) c.connection_id, c.peer, c.contact_id
+FROM unnest($1::bigint[], $2::text[]) AS e(connection_id, peer)
+JOIN conversations c ON c.connection_id = e.connection_id AND c.peer = e.peer
+ORDER BY c.connection_id, c.peer, c.last_message_at DESC
 """
 
 # What our own side said and the provider tells us of before it has answered our call.
@@ -124,7 +137,7 @@ WHERE contact_id = ANY($1) AND status IN ('new', 'working') AND deal_id IS NULL 
 """
 
 _TALKS = """
-SELECT c.id, c.contact_id, c.connection_id, c.thread, c.status, c.assignee_id,
+SELECT c.id, c.contact_id, c.connection_id, c.thread, c.peer, c.status, c.assignee_id,
        (SELECT e.id FROM episodes e WHERE e.conversation_id = c.id AND e.resolved_at IS NULL) AS episode_id
 FROM conversations c WHERE c.contact_id = ANY($1)
 """
@@ -140,10 +153,12 @@ class Known:
     leads: dict[int, OpenLead] = field(default_factory=dict)
     talks: dict[tuple[int, int, str], Talk] = field(default_factory=dict)
     talks_by_id: dict[int, Talk] = field(default_factory=dict)
+    talks_by_peer: dict[tuple[int, int, str, str], Talk] = field(default_factory=dict)
     messages: dict[tuple[int, str], tuple[int, int, int]] = field(default_factory=dict)
     groups: dict[tuple[int, str], Grouped] = field(default_factory=dict)
     on_their_way: dict[tuple[int, str], list[Any]] = field(default_factory=dict)
     referrals: dict[tuple[int, str], dict[str, Any]] = field(default_factory=dict)
+    peers: dict[tuple[int, str], int] = field(default_factory=dict)
 
     @classmethod
     async def load(
@@ -178,7 +193,8 @@ class Known:
             }
         if groups:
             wanted = list(dict.fromkeys(groups))
-            for row in await connection.exec_driver_sql(_GROUPS, ([g[0] for g in wanted], [g[1] for g in wanted])):
+            columns = ([g[0] for g in wanted], [g[1] for g in wanted], now - GROUPS_LAST)
+            for row in await connection.exec_driver_sql(_GROUPS, columns):
                 known.groups[(row.connection_id, row.group_key)] = Grouped(
                     row.id, row.contact_id, row.conversation_id, row.text, dict(row.pieces or {}), row.files
                 )
@@ -188,8 +204,10 @@ class Known:
                 _ON_THEIR_WAY, ([e[0] for e in wanted], [e[1] for e in wanted])
             ):
                 known.on_their_way.setdefault((row.connection_id, row.peer), []).append(row)
+            for row in await connection.exec_driver_sql(_PEERS, ([e[0] for e in wanted], [e[1] for e in wanted])):
+                known.peers[(row.connection_id, row.peer)] = row.contact_id
         known.referrals = await referrals.take(session, list(dict.fromkeys(peers)), now=now)
-        ids = sorted(set(known.addresses.values()))
+        ids = sorted({*known.addresses.values(), *known.peers.values()})
         if not ids:
             return known
         await connection.exec_driver_sql(_LOCK, (ids,))
@@ -210,5 +228,8 @@ class Known:
                 contact_id=row.contact_id,
                 connection_id=row.connection_id,
             )
+            if row.peer:
+                # of two that a merge has put side by side, each goes on with its own other side
+                known.talks_by_peer[(row.contact_id, row.connection_id, plain_thread(row.thread), row.peer)] = talk
             known.talks[(row.contact_id, row.connection_id, row.thread)] = known.talks_by_id[row.id] = talk
         return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -137,7 +138,9 @@ class Saying:
         """
         event = self.event
         key = (person.id, self.source.id, event.thread)
-        talk = self.answered_talk(person) or self.known.talks.get(key)
+        talk = (
+            self.answered_talk(person) or self.known.talks_by_peer.get((*key, event.peer)) or self.known.talks.get(key)
+        )
         if talk is None:
             talk = self.begin(person)
             self.known.talks[key] = talk
@@ -180,7 +183,7 @@ class Saying:
             assignee_id=person.owner_id,
             team_id=person.team_id,
             peer=event.peer,
-            context=dict(event.context),
+            context=_kept(event.context),
             replies_until=event.replies_until,
             waiting_since=None if self.is_quiet else self.at,
             last_inbound_at=None if event.is_ours else self.at,
@@ -196,7 +199,7 @@ class Saying:
     def go_on_with_new(self, row: dict[str, Any]) -> None:
         """Go on with a conversation that began in this very batch."""
         row["last_message_at"], row["last_message_text"] = self.at, self.preview()
-        row["peer"], row["context"] = self.event.peer or row["peer"], dict(self.event.context) or row["context"]
+        row["peer"], row["context"] = self.event.peer or row["peer"], _kept(self.event.context) or row["context"]
         row["replies_until"] = self.event.replies_until or row["replies_until"]
         if self.event.is_ours:
             row["waiting_since"] = None
@@ -214,7 +217,7 @@ class Saying:
         if new is None:
             new = self.writing.continued[talk.id] = Continued(talk.id, self.at, "", person.owner_id)
         new.at, new.said = self.at, self.preview() or new.said
-        new.peer, new.context = event.peer or new.peer, dict(event.context) or new.context
+        new.peer, new.context = event.peer or new.peer, _kept(event.context) or new.context
         new.replies_until = event.replies_until or new.replies_until
         new.assignee_id = new.assignee_id if new.assignee_id is not None else person.owner_id
         if event.is_ours:
@@ -312,6 +315,11 @@ class Saying:
 
 def _preview(text: str) -> str:
     return " ".join(text.split())[:_PREVIEW]
+
+
+def _kept(context: Mapping[str, str]) -> dict[str, str]:
+    """Return what a channel wants back with an answer; where a piece belongs is not part of it."""
+    return {name: value for name, value in context.items() if not name.startswith("concat_")}
 
 
 def _in_order(pieces: dict[str, str]) -> str:

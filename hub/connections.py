@@ -85,6 +85,13 @@ class Live:
                 text = text.replace(secret, "•••").replace(quote(secret, safe=""), "•••")
         return text
 
+    def masked_bytes(self, content: bytes) -> bytes:
+        """Return bytes without this connection's secrets: some providers put them into the body."""
+        for secret in self.secrets:
+            if len(secret) > 4:
+                content = content.replace(secret.encode(), "•••".encode())
+        return content
+
     @property
     def sender(self) -> Sender | None:
         """The channel, if it can send."""

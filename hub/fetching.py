@@ -12,8 +12,8 @@ from channels.contract import Enricher, Fetcher, Parted, Profiler
 from channels.errors import ChannelError, Misconfigured, Temporary, Undeliverable
 from core.kernel import events
 from core.kernel.envelopes import Pending
-from core.people import contacts
-from core.people.contacts import Contact
+from core.people import contacts, merging
+from core.people.contacts import Contact, DuplicateCandidate
 from core.talk.attachments import Attachment, FileState
 from core.talk.conversations import Message
 from hub import files
@@ -130,6 +130,23 @@ async def ask_name(hub: Hub, *, contact_id: int, connection_id: int, peer: str) 
         if profile.language and not contact.language:
             values["language"] = profile.language[:20]
         await contacts.change(session, contact, at=hub.clock.now(), actor_id=None, **values)
+
+
+async def merge_attested(hub: Hub, *, kept_id: int, gone_id: int) -> None:
+    """Merge two contacts whom their provider vouches to be one, unless that has happened, or somebody said no."""
+    async with hub.database.transaction() as session:
+        kept, gone = await session.get(Contact, kept_id), await session.get(Contact, gone_id)
+        if kept is None or gone is None:
+            return
+        pair = await session.scalar(
+            select(DuplicateCandidate).where(
+                DuplicateCandidate.contact_id == min(kept_id, gone_id),
+                DuplicateCandidate.other_id == max(kept_id, gone_id),
+            )
+        )
+        if pair is not None and pair.dismissed:
+            return
+        await merging.merge(session, kept, gone, reason="attested", at=hub.clock.now(), actor_id=None)
 
 
 async def enrich(hub: Hub, *, connection_id: int, delivery_id: int, received_at: str, event: dict[str, object]) -> None:

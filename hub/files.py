@@ -54,6 +54,15 @@ SHOWN_IN_PLACE = frozenset(
 )
 """What a browser may show or play; anything else is only ever saved."""
 
+_DOCUMENTS = {
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+}
+"""What a ZIP archive is by its name; nothing but an office opens it as that."""
+
 _PIECE = 1024 * 1024
 _HEAD = 4096
 _PREVIEW = (480, 480)
@@ -211,14 +220,19 @@ def sniffed(head: bytes, name: str = "", declared: str = "") -> str:
     """Return what a file is, by its first bytes; text and the like by its name. Never anything a browser would run."""
     if not head:
         return "application/octet-stream"
+    ending = Path(name).suffix.lower()
+    found = ""
     with suppress(puremagic.PureError, ValueError, OSError):
-        found = puremagic.from_string(head, mime=True, filename=name or None)
-        if found:
-            return _harmless(found)
-    declared = declared.partition(";")[0].strip().lower()
-    if b"\x00" not in head and declared.startswith("text/"):
-        return "text/plain"
-    return "application/octet-stream" if b"\x00" in head else "text/plain"
+        found = puremagic.from_string(head, mime=True)
+    if head.startswith(b"PK\x03\x04"):
+        return _DOCUMENTS.get(ending, "application/zip")
+    if found and not found.startswith("text/"):
+        return _harmless(found)
+    if b"\x00" in head:
+        return "application/octet-stream"
+    if "html" in found or b"<script" in head.lower() or b"<html" in head.lower() or b"<svg" in head.lower():
+        return "application/octet-stream"
+    return "text/csv" if ending == ".csv" or declared.startswith("text/csv") else "text/plain"
 
 
 def _harmless(content_type: str) -> str:

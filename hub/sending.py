@@ -30,6 +30,7 @@ from core.talk import outbox, pace
 from core.talk.attachments import Attachment, StoredFile
 from core.talk.conversations import Conversation, Message, MessageId
 from core.talk.outbox import MessagePart, Outgoing, PartState
+from hub import sending_outcomes
 from hub.app import Hub
 from hub.connections import Live
 from hub.files import FETCH_LASTS
@@ -150,7 +151,8 @@ class Outbox:
             return Wait(_WAITS_FOR_MENDING.total_seconds(), reason)
         if live.sender.sending.from_listener and not self._runs(live.id):
             return Wait(2.0)
-        if not await self._settle_interrupted(session, message, live.sender, parts):
+        is_young = sending_outcomes.is_young(row.expires_at, now)
+        if not await self._settle_interrupted(session, message, live.sender, parts, is_young=is_young):
             await self._outcomes.finish(session, held, message, parts, live)
             return _Done()
         part = next((part for part in parts if part.state == PartState.WAITING), None)
@@ -170,7 +172,7 @@ class Outbox:
         return Next(live, live.sender, await self._part(session, message, conversation, part), part.position)
 
     async def _settle_interrupted(
-        self, session: AsyncSession, message: Message, sender: Sender, parts: Sequence[MessagePart]
+        self, session: AsyncSession, message: Message, sender: Sender, parts: Sequence[MessagePart], *, is_young: bool
     ) -> bool:
         """Decide about a part whose sender died: it goes again where that is safe, else it may have gone.
 
@@ -179,7 +181,7 @@ class Outbox:
         for part in parts:
             if part.state != PartState.SENDING:
                 continue
-            if sender.sending.retries_safely:
+            if sender.sending.retries_safely and is_young:
                 part.state = PartState.WAITING
             else:
                 part.state = PartState.UNCERTAIN

@@ -28,7 +28,7 @@ from core.connections import Connection, Health
 from core.kernel import events, jobs
 from core.kernel.db import insert_rows
 from core.kernel.jobs import Failure, LaneQueue
-from core.talk import changes, pace, statuses
+from core.talk import changes, outbox, pace, statuses
 from core.talk.conversations import Conversation, Message, MessageId
 from core.talk.outbox import MessagePart, Outgoing, PartState, ProviderExchange
 from hub import metrics
@@ -39,6 +39,15 @@ _STOPS_AFTER = 3  # refusals of our credentials in a row
 _BREAKS_AFTER = 5  # failures to reach the provider in a row
 _BREAK = 15.0  # seconds of the first break; each further one is twice as long
 _LONGEST_BREAK = 600.0
+
+
+_REMEMBERED = timedelta(minutes=30)
+"""How long providers that recognise a repeat are trusted to; some keep it in memory, and for no longer."""
+
+
+def is_young(expires_at: datetime, now: datetime) -> bool:
+    """Whether a message was first due so lately that its provider still recognises a repeat."""
+    return now < expires_at - outbox.KEEPS_TRYING + _REMEMBERED
 
 
 class Next(NamedTuple):
@@ -91,7 +100,7 @@ class Outcomes:
         metrics.SENT.labels(found.live.kind, type(outcome).__name__).inc()
         code, said = outcome.code, found.live.masked(str(outcome))
         if isinstance(outcome, Uncertain):
-            if found.sender.sending.retries_safely:
+            if found.sender.sending.retries_safely and is_young(row.expires_at, now):
                 part.state = PartState.WAITING
                 return await self._later(session, row, held, message, found, said, None)
             part.state = PartState.UNCERTAIN

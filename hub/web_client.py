@@ -16,10 +16,13 @@ from webhooks.guard import guarded_connector
 
 
 class Web(NamedTuple):
-    """`plain` goes where our code and the connections' settings say; `guarded` refuses the own network."""
+    """`plain` goes where our code and the connections' settings say; `guarded` refuses the own network; `once` opens a
+    line for each request, for those that must not be repeated.
+    """
 
     plain: aiohttp.ClientSession
     guarded: aiohttp.ClientSession
+    once: aiohttp.ClientSession
 
 
 _AGENT = {"User-Agent": "Switchyard"}
@@ -37,8 +40,13 @@ async def open_web() -> AsyncIterator[Web]:
         aiohttp.ClientSession(
             connector=guarded_connector(), headers=_AGENT, cookie_jar=aiohttp.DummyCookieJar()
         ) as guarded,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=50, force_close=True),
+            headers=_AGENT,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as once,
     ):
-        yield Web(plain, guarded)
+        yield Web(plain, guarded, once)
 
 
 def tools_for(
@@ -50,5 +58,5 @@ def tools_for(
     note: Callable[[Exchange], None] | None = None,
 ) -> Tools:
     """Return what a connection's channel needs to talk to its provider; `note` gets every exchange, secrets masked."""
-    http = Http(web.plain, web.guarded, secrets=live.secrets, trusted=live.trusted, note=note)
+    http = Http(web.plain, web.guarded, once=web.once, secrets=live.secrets, trusted=live.trusted, note=note)
     return Tools(http=http, now=now, hook_url=f"{public_url}/hooks/{live.key}", default_country=live.default_country)

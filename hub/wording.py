@@ -30,6 +30,10 @@ HEADLINES = {
     "task.overdue": _("Overdue: %(title)s"),
     "task.escalated": _("Nobody acted: %(title)s"),
     "deal.assigned": _("A deal is yours now"),
+    "conversation.assigned": _("A conversation is yours now"),
+    "conversation.woken": _("Back from being put aside: %(name)s"),
+    "message.failed": _("An answer to %(name)s was not delivered"),
+    "message.uncertain": _("Nobody knows whether an answer to %(name)s arrived"),
 }
 
 

@@ -16,6 +16,7 @@ from channels.errors import Temporary, Undeliverable
 from core.kernel import events, jobs
 from core.kernel.jobs import Failure
 from core.people.contacts import PROFILE
+from core.people.merging import MERGE_ATTESTED
 from core.talk import conversations, statuses, viewings
 from core.talk.attachments import FETCH
 from core.talk.outbox import outbox_queue
@@ -53,6 +54,7 @@ HANDLERS: dict[str, Handler] = {
     notices.MAIL: _mail_notification,
     FETCH: fetching.fetch_attachment,
     PROFILE: fetching.ask_name,
+    MERGE_ATTESTED: fetching.merge_attested,
     ENRICH: fetching.enrich,
     SETUP: care.set_up,
 }

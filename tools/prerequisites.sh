@@ -20,8 +20,25 @@ look() {
     wanted=""
     missing=""
     need "chromium" chromium "the pages in a browser (tests/scenarios, tests/hub/test_browser*)"
+    need "dovecot" dovecot-imapd "an IMAP server (tests/channels/test_email_*)"
+    need "/usr/lib/dovecot/lmtp" dovecot-lmtpd "the same"
+    need "postfix" postfix "an SMTP server (tests/channels/test_email_*)"
     need "/usr/lib/postgresql/15/bin/postgres /usr/lib/postgresql/16/bin/postgres /usr/lib/postgresql/17/bin/postgres" \
         postgresql "Debian's PostgreSQL (tests/hub/test_embedded.py, and the second round of .ci/run)"
+}
+
+# Synapse, a Matrix server, brings a hundred packages that nothing else here wants: it gets an environment of its own.
+synapse() {
+    home=.cache/synapse
+    [ -e "$home/complete" ] && return
+    rm -rf "$home"
+    .tools/bin/uv venv --quiet "$home" &&
+        .tools/bin/uv pip install --quiet --python "$home/bin/python" matrix-synapse==1.163.2 && : >"$home/complete"
+}
+
+synapse || {
+    echo "A Matrix server could not be installed: tests/channels/test_matrix_synapse.py will not run" >&2
+    [ "${ALLOW_MISSING_PEERS:-}" = 1 ] || exit 1
 }
 
 look

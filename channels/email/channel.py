@@ -239,10 +239,13 @@ class Email:
             now=tools.now(),
             replies_by_plus=self._settings.reply_plus,
         )
-        said = await self._post.send(letter, self._address, part.peer, tools)
-        detail = tools.http.masked(said)
-        if self._settings.sent_folder and (trouble := await self._keep(letter.content, tools)):
-            detail = f"It was sent, but no copy could be put into {self._settings.sent_folder}: {trouble}"
+        try:
+            said = await self._post.send(letter, self._address, part.peer, tools)
+            detail = tools.http.masked(said)
+            if self._settings.sent_folder and (trouble := await self._keep(letter.whole(), tools)):
+                detail = f"It was sent, but no copy could be put into {self._settings.sent_folder}: {trouble}"
+        finally:
+            letter.close()
         return Receipt((incoming.plain_id(letter.message_id),), context=letter.context, detail=detail[:500])
 
     async def _keep(self, content: bytes, tools: Tools) -> str:
@@ -276,7 +279,7 @@ class Email:
         facts = {
             "Letters in the folder": str(folder.letters),
             "New letters": "are told at once" if has_idle else f"are asked for every {self._pace.poll:.0f} s",
-            "Largest letter sent": f"{largest // 2**20} MB" if largest else "not said",
+            "Largest letter sent": f"{largest / 2**20:.0f} MB" if largest else "not said",
         }
         detail = f"Letters to {self._address} can be read, and sent by {self._settings.smtp_host}."
         if self._settings.sent_folder and self._settings.sent_folder not in folders:

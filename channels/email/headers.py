@@ -58,14 +58,29 @@ def decode_bytes(data: bytes, declared: str = "") -> str:
         return data.decode(charset, "replace")  # base64 only, and then it is said rightly
     if declared.lower() in ("utf-7", "unicode-1-1-utf-7"):
         return data.decode("utf-7", "replace")
+    if (charset == "utf-8" or not declared) and (text := _mostly_utf8(data)):
+        return text
     charset = charsets.choose(data, "utf-8" if not declared or _SINGLE_BYTE.match(declared) else "", declared)
     # what is declared ISO 8859-1 is Windows-1252 with its quotes and dashes (WHATWG Encoding Standard §4.2)
     return data.decode("cp1252" if charset == "iso8859-1" else charset, "replace")
 
 
+def _mostly_utf8(data: bytes) -> str:
+    """Decode UTF-8 that was cut in the middle of a letter, or has a stray byte; "" for anything else."""
+    text = data.decode("utf-8", "replace")
+    lost = text.count("\ufffd")
+    whole = sum(1 for character in text[:10_000] if character > "\x7f") - lost if lost else 0
+    return text if lost and whole >= 2 and lost <= 1 + whole // 10 else ""
+
+
+def _bytes(value: str) -> bytes:
+    """Return the bytes a value came as; what is decoded already comes as UTF-8."""
+    return value.encode("utf-8", "surrogateescape")
+
+
 def plain(value: str) -> str:
     """Put a value on one line and decode the bytes in it; encoded words stay as they are."""
-    text = value if value.isascii() else decode_bytes(value.encode("ascii", "surrogateescape"))
+    text = value if value.isascii() else decode_bytes(_bytes(value))
     return " ".join(charsets.clean(text).split())
 
 
@@ -104,11 +119,12 @@ def mailboxes(value: str) -> list[Mailbox]:
 
     def take(is_last: bool) -> None:
         nonlocal comment, angled, has_angle
-        said = " ".join(" ".join(words).split())
+        said = " ".join(" ".join(words).split()).strip("<> ")
         if has_angle:
             found.append(_mailbox(angled, said or comment))
         elif "@" in said:
-            found.append(_mailbox(said, comment))
+            address = next(word for word in said.split(" ") if "@" in word)
+            found.append(_mailbox(address, comment or said.replace(address, "", 1).strip()))
         elif "=?" in said and "@" in (decoded := decode(said)) and "=?" not in decoded:
             found.extend(mailboxes(decoded))  # the whole of `Vera <vera@…>` in one encoded word
         elif said and not is_last:
@@ -191,7 +207,7 @@ def _joined(parts: list[tuple[int, bool, str]]) -> str:
     for position, (_, is_extended, text) in enumerate(parts):
         if is_extended and position == 0 and text.count("'") >= 2:
             charset, _, text = text.split("'", 2)
-        raw = text.encode("ascii", "surrogateescape")
+        raw = _bytes(text)
         data += unquote_to_bytes(raw) if is_extended else raw
     if not charset and b"=?" in data and data.isascii():
         return decode(data.decode("ascii"))
@@ -200,7 +216,7 @@ def _joined(parts: list[tuple[int, bool, str]]) -> str:
 
 def _word_bytes(word: re.Match[str]) -> bytes:
     """Decode the transfer encoding of one encoded word."""
-    data = word[3].encode("ascii", "surrogateescape")
+    data = _bytes(word[3])
     if word[2] in "bB":
         return from_base64(data)
     return binascii.a2b_qp(data.replace(b"\n", b"").replace(b"\r", b""), header=True)
@@ -230,7 +246,7 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 
 def _as_text(value: str) -> str:
     """Decode the bytes in a piece of a value, its blanks kept."""
-    return value if value.isascii() else decode_bytes(value.encode("ascii", "surrogateescape"))
+    return value if value.isascii() else decode_bytes(_bytes(value))
 
 
 def _mailbox(address: str, name: str) -> Mailbox:

@@ -62,12 +62,16 @@ _TAG = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [\w-]+="[^"]*")*)>')
 _HIDDEN = re.compile(r"display\s*:\s*none|mso-hide\s*:\s*all|visibility\s*:\s*hidden", re.IGNORECASE)
 _LONGEST_LINK = 300
 
-# An HTML5 parser opens what was not closed again in every block (§13.2.4.3), and looks through all open elements at
-# each tag: a letter made for it takes gigabytes and minutes. No person's letter comes near these numbers.
-_MOST_FORMATTED = 8_000_000  # formatting tags times blocks
-_MOST_NESTED = 20_000
+# An HTML5 parser opens what was not closed again in every block, unless it is the same three times over (§13.2.4.3),
+# and looks through all open elements at each tag: a letter made for it takes gigabytes and minutes. People's letters
+# hardly come near these numbers, and lose no more than colours by it.
+_MOST_FORMATTED = 1_000_000  # formatting tags times others
+_MOST_OPENED = 30_000
+_MOST_NESTED = 10_000
 _MOST_ENTITIES = 50_000  # in one run of text
-_FORMATTING = re.compile(r"(</?)(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE)
+_FORMATS = r"</?(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)"
+_FORMATTING = re.compile(_FORMATS + r"(?=[\s/>])", re.IGNORECASE)
+_WITH_ATTRIBUTES = re.compile(_FORMATS + r"(?=[\s/])", re.IGNORECASE)
 _OPENED = re.compile(r"<[a-z]", re.IGNORECASE)
 _NESTING = re.compile(
     r"(</?)(?!(?:a|p|li|td|tr|th|br|img|hr|wbr|col|dd|dt|meta|link|input|style|script|title)[\s/>])([a-z][^\s/<>]{0,50})",
@@ -159,8 +163,11 @@ def _tamed(html: str) -> str:
     opened = len(_OPENED.findall(html)) if html.count("<") > 1_000 else 0
     if opened > 1_000:
         formatted = len(_FORMATTING.findall(html))
-        if formatted * (opened - formatted // 2) > _MOST_FORMATTED:
-            html = _FORMATTING.sub(r"\1wbr", html)
+        if formatted * opened > _MOST_FORMATTED:
+            # what they are stays, unless there is too much of it, and their attributes go to an element of no content
+            html = (
+                _WITH_ATTRIBUTES.sub(r"\g<0>><wbr", html) if opened <= _MOST_OPENED else _FORMATTING.sub("<wbr", html)
+            )
         if opened > _MOST_NESTED and sum(1 for tag in _NESTING.finditer(html) if tag[1] == "<") > _MOST_NESTED:
             html = _NESTING.sub(lambda tag: tag[1] + ("br" if tag[2].lower() in _BLOCKS else "wbr"), html)
     return html
@@ -209,8 +216,9 @@ class _Writing:
         if tag == "br":
             self._break()
         elif tag == "img":
-            alt = unescape(attributes.get("alt", "")).strip()
-            self._add(alt if len(alt) <= 4 else f"[{alt[:200]}]")
+            alt = " ".join(unescape(attributes.get("alt", "")).split())
+            # an emoji as a picture is its own words
+            self._add(f"[{alt[:200]}]" if len(alt) > 4 or alt.isalnum() else alt)
         elif tag == "hr":
             self._end_line()
             self._add("—" * 10)

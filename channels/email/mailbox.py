@@ -109,7 +109,9 @@ class Watch:
         folder = await imap.select(self._folder)
         today = listening.tools.now().date()
         if self._cursor.get("uidvalidity") != folder.uid_validity:
-            last = folder.uid_next - 1 if folder.uid_next else max(await imap.search("UID *"), default=0)
+            last = folder.uid_next - 1
+            if not folder.uid_next:
+                last = max(await imap.search("UID *"), default=0) if folder.letters else 0
             await self._begin(listening, folder.uid_validity, last, today)
         while True:
             news = imap.news

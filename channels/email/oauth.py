@@ -53,6 +53,7 @@ class Tokens:
             self._token_url,
             form={name: value for name, value in asked.items() if value},
             repeatable=True,
+            private=True,
         )
         try:
             said = answer.object()

@@ -7,16 +7,19 @@ many. A letter a program wrote says so (RFC 3834), lest another program answers 
 
 from __future__ import annotations
 
-import asyncio
+import base64
 import re
-from collections.abc import Mapping
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from email import policy
 from email.errors import HeaderParseError
 from email.headerregistry import Address as Mailbox
 from email.message import EmailMessage
 from email.utils import format_datetime
-from typing import NamedTuple
+from typing import IO
 
 from channels.contract import OutgoingFile, Part
 from channels.email import html, threads
@@ -28,19 +31,50 @@ MOST_BYTES = 25 * 1024 * 1024
 _MOST_REFERENCES = 20
 _LONGEST_ID = 900  # a line has at most 998 characters, and an identifier cannot be broken
 _LONGEST_SUBJECT = 250
-_THREADED = 100_000  # from so many bytes on base64 would hold up everybody else
+_IN_MEMORY = 1_000_000  # larger files wait on the disk
+_AT_ONCE = 57 * 1024  # 57 bytes make a line of base64
+_SHOWN = 1_500
 _REPLY = re.compile(r"^(?:(?:re|aw|antw|sv|vs|odp|ha|отв|ответ)(?:\[\d+\])?\s*:\s*)+", re.IGNORECASE)
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,60}/[a-z0-9][a-z0-9!#$&^_.+-]{0,100}")
 _IDENTIFIER = re.compile(r"<[^<>\s]+>")
 
 
-class Composed(NamedTuple):
-    """A letter ready to go. `needs_utf8`: an address in it can only be written in UTF-8 (RFC 6531)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """A letter ready to go; its files lie on the disk meanwhile. Close it when it is sent.
 
-    content: bytes
+    context      what the next letter of the conversation has to know
+    needs_utf8   an address in it can only be written in UTF-8 (RFC 6531)
+    head         its beginning, to be shown
+    size         in bytes
+    """
+
     message_id: str
     context: Mapping[str, str]
     needs_utf8: bool
+    head: str
+    size: int
+    pieces: tuple[bytes | IO[bytes], ...]
+
+    def read(self) -> Iterator[bytes]:
+        """Return the letter in pieces of whole lines."""
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            piece.seek(0)
+            while raw := piece.read(_AT_ONCE):
+                yield base64.encodebytes(raw).replace(b"\n", b"\r\n")
+
+    def whole(self) -> bytes:
+        """Return the letter."""
+        return b"".join(self.read())
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for piece in self.pieces:
+            if not isinstance(piece, bytes):
+                piece.close()
 
 
 async def compose(
@@ -51,14 +85,17 @@ async def compose(
     Raises:
         Undeliverable: an address is none, or the files are more than a letter can carry.
     """
-    files = [(file, await _read(file)) for file in part.files]
-    if sum(len(content) for _, content in files) > MOST_BYTES:
-        raise Undeliverable(
-            f"The files are more than the {MOST_BYTES // 2**20} MB a letter can carry. Send a link instead", code="size"
-        )
-    if sum(len(content) for _, content in files) + len(part.text) + len(part.html) > _THREADED:
-        return await asyncio.to_thread(_compose, part, files, address, name, key, now, replies_by_plus)
-    return _compose(part, files, address, name, key, now, replies_by_plus)
+    files: list[IO[bytes]] = []
+    try:
+        left = MOST_BYTES
+        for file in part.files:
+            files.append(await _kept(file, left))
+            left -= files[-1].tell()
+        return _compose(part, files, address, name, key, now, replies_by_plus)
+    except BaseException:
+        for kept in files:
+            kept.close()
+        raise
 
 
 def answering(message_id: str, references: tuple[str, ...], subject: str) -> dict[str, str]:
@@ -79,7 +116,7 @@ def one_line(text: str, longest: int = _LONGEST_SUBJECT) -> str:
 
 def _compose(
     part: Part,
-    files: list[tuple[OutgoingFile, bytes]],
+    files: list[IO[bytes]],
     address: str,
     name: str,
     key: bytes,
@@ -103,12 +140,13 @@ def _compose(
     letter.set_content(_clean(text))
     if part.html:
         letter.add_alternative(_clean(part.html), subtype="html")
-    for file, content in files:
+    marks = [secrets.token_bytes(33) for _ in files]  # each is one line of base64, where its file is to be put
+    for file, mark in zip(part.files, marks, strict=True):
         kind = file.content_type.partition(";")[0].strip().lower()
         if not _TYPE.fullmatch(kind) or kind.startswith(("message/", "multipart/")):
             kind = "application/octet-stream"
         main, _, sub = kind.partition("/")
-        letter.add_attachment(content, maintype=main, subtype=sub, filename=one_line(file.name, 150) or "file")
+        letter.add_attachment(mark, maintype=main, subtype=sub, filename=one_line(file.name, 150) or "file")
     message_id = threads.message_id(key, part.id, address.rpartition("@")[2], part.thread)
     context = answering(message_id, _references(part), subject)
     # written by hand: the library folds long identifiers into encoded words, which no mail program reads
@@ -117,8 +155,20 @@ def _compose(
         head.append(f"In-Reply-To: {answered}")
     if known := _references(part):
         head.append("References: " + "\r\n ".join(known))
-    content = "\r\n".join([*head, ""]).encode("ascii") + letter.as_bytes()
-    return Composed(content, message_id, context, needs_utf8)
+    rest = "\r\n".join([*head, ""]).encode("ascii") + letter.as_bytes()
+    pieces: list[bytes | IO[bytes]] = []
+    for mark, kept in zip(marks, files, strict=True):
+        before, _, rest = rest.partition(base64.b64encode(mark) + b"\r\n")
+        pieces += [before, kept]
+    pieces.append(rest if rest.endswith(b"\r\n") else rest + b"\r\n")
+    return Composed(
+        message_id=message_id,
+        context=context,
+        needs_utf8=needs_utf8,
+        head=next(piece for piece in pieces if isinstance(piece, bytes))[:_SHOWN].decode("utf-8", "replace"),
+        size=sum(len(piece) if isinstance(piece, bytes) else _encoded_size(piece) for piece in pieces),
+        pieces=tuple(pieces),
+    )
 
 
 def _answered(part: Part) -> str:
@@ -175,10 +225,24 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
 
 
-async def _read(file: OutgoingFile) -> bytes:
-    content = bytearray()
-    async for piece in file.read():
-        content += piece
-        if len(content) > MOST_BYTES:
-            break
-    return bytes(content)
+async def _kept(file: OutgoingFile, most: int) -> IO[bytes]:
+    """Keep a file at hand, on the disk if it is large; it is left at its end."""
+    kept = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  it is closed with the letter
+    try:
+        async for piece in file.read():
+            kept.write(piece)
+            if kept.tell() > most:
+                raise Undeliverable(
+                    f"The files are more than the {MOST_BYTES // 2**20} MB a letter can carry. Send a link instead",
+                    code="size",
+                )
+    except BaseException:
+        kept.close()
+        raise
+    return kept
+
+
+def _encoded_size(file: IO[bytes]) -> int:
+    """Return how long a file is in base64, in lines of 76 characters."""
+    size = file.seek(0, 2) or file.tell()
+    return (size + 2) // 3 * 4 + 2 * ((size + 56) // 57)

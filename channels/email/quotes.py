@@ -122,7 +122,7 @@ def fold(text: str, html: str = "") -> Folded:
     lines = text.split("\n")
     cut = _cut(lines, html)
     top = _below(lines, cut)
-    own, quoted = _joined(lines[top:cut]), _joined([*lines[:top], *lines[cut:]])
+    own, quoted = _joined(lines[top:cut]), "\n\n".join(filter(None, (_joined(lines[:top]), _joined(lines[cut:]))))
     if not _has_words(own):
         return Folded(text.strip("\n").rstrip(), "")
     return Folded(own, quoted)

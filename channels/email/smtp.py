@@ -38,6 +38,7 @@ _TOO_FAST = re.compile(
     r"(?:limit|quota)|throttl",
     re.IGNORECASE,
 )
+_DOT = re.compile(rb"^\.", re.MULTILINE)  # RFC 5321 §4.5.2; pieces begin with a line
 _GREYLISTED = re.compile(r"gr[ea]y.?list", re.IGNORECASE)
 _NO_RELAY = re.compile(r"\brelay", re.IGNORECASE)
 _NO_MAILBOX = re.compile(
@@ -49,7 +50,7 @@ _GONE = ("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1")
 _TOO_LARGE = ("5.3.4", "5.2.3")
 _WAIT_GREYLISTED = 300.0  # five minutes are what most greylists ask for
 _WAIT_TOO_FAST = 600.0
-_EXCERPT = 1_500
+_BUFFER = 256 * 1024
 
 
 class Post:
@@ -78,11 +79,10 @@ class Post:
             status = cause.code if isinstance(cause, aiosmtplib.SMTPResponseException) and cause.code > 0 else None
             raise
         finally:
-            head = letter.content[:_EXCERPT].decode("utf-8", "replace")
             tools.http.note(
                 "SMTP",
                 f"smtp://{self._server.host}:{self._server.port}",
-                f"MAIL FROM:<{sender}>\nRCPT TO:<{recipient}>\n\n{head}",
+                f"MAIL FROM:<{sender}>\nRCPT TO:<{recipient}>\n\n{letter.head}",
                 status=status,
                 answered=said,
                 took=int((time.monotonic() - started) * 1000),
@@ -178,7 +178,7 @@ class Post:
     async def _hand_over(
         self, client: aiosmtplib.SMTP, letter: Composed, sender: str, recipient: str
     ) -> aiosmtplib.SMTPResponse:
-        options = [f"SIZE={len(letter.content)}"] if client.supports_extension("size") else []
+        options = [f"SIZE={letter.size}"] if client.supports_extension("size") else []
         encoding = "ascii"
         if letter.needs_utf8:
             if not client.supports_extension("smtputf8"):
@@ -201,7 +201,16 @@ class Post:
         except ValueError as error:
             raise Undeliverable(f"{recipient!r} is no address a letter could go to", code="address") from error
         try:
-            return await client.data(letter.content, timeout=self._acceptance)
+            await self._write(client, letter)
+        except aiosmtplib.SMTPResponseException as error:
+            raise self._refused(error) from error
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise self._broken(error) from error  # without its end it is not taken
+        try:
+            reply = await client.execute_command(b".", timeout=self._acceptance)
+            if reply.code != 250:
+                raise aiosmtplib.SMTPDataError(reply.code, reply.message)
+            return reply
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             if isinstance(error, aiosmtplib.SMTPResponseException) and 400 <= error.code < 600:
                 raise self._refused(error) from error
@@ -210,6 +219,23 @@ class Post:
                 "the mailbox of sent letters, or ask the recipient, before you send it again",
                 code="broken",
             ) from error
+
+    async def _write(self, client: aiosmtplib.SMTP, letter: Composed) -> None:
+        """Write a letter piece by piece, no faster than it is taken, all but the dot that ends it."""
+        reply = await client.execute_command(b"DATA", timeout=self._patience)
+        if reply.code != 354:
+            raise aiosmtplib.SMTPDataError(reply.code, reply.message)
+        protocol, transport = client.protocol, client.transport
+        if protocol is None or not isinstance(transport, asyncio.WriteTransport):
+            raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+        for piece in letter.read():
+            protocol.write(_DOT.sub(b"..", piece))
+            async with asyncio.timeout(self._patience):
+                while transport.get_write_buffer_size() > _BUFFER and not transport.is_closing():
+                    await asyncio.sleep(0.005)
+            await asyncio.sleep(0)
+        if not client.is_connected:
+            raise aiosmtplib.SMTPServerDisconnected("Connection lost")
 
     def _sign_in_refused(self, error: aiosmtplib.SMTPResponseException) -> ChannelError:
         said = f"{self._server.host} does not let us sign in: {_words(error)}"

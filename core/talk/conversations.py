@@ -107,13 +107,7 @@ class Message(Base):
         Index("uq_messages_external", "connection_id", "external_id", unique=True),
         Index("ix_messages_conversation_id", "conversation_id", "id"),
         Index("ix_messages_contact_id", "contact_id", "id"),
-        Index(
-            "uq_messages_group_key",
-            "connection_id",
-            "group_key",
-            unique=True,
-            postgresql_where=text("group_key IS NOT NULL"),
-        ),
+        Index("ix_messages_group_key", "connection_id", "group_key", postgresql_where=text("group_key IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, server_default=text("nextval('record_ids')"), primary_key=True)

@@ -57,6 +57,7 @@ _KNOWN = """
 SELECT i.connection_id, i.external_id, i.message_id
 FROM unnest($1::bigint[], $2::text[]) AS s(connection_id, external_id)
 JOIN message_ids i ON i.connection_id = s.connection_id AND i.external_id = s.external_id
+JOIN messages m ON m.id = i.message_id AND m.direction = 'outbound'
 """
 
 _OURS = "SELECT id, connection_id FROM messages WHERE id = ANY($1) AND direction = 'outbound'"

@@ -72,9 +72,7 @@ async def pane_of(visit: Visit, conversation: Conversation) -> dict[str, Any]:
     """Return what the pane shows of a conversation's contact, no more than the person may see."""
     session, rights = visit.session, visit.rights
     contact = await session.get_one(Contact, conversation.contact_id)
-    may_open = await session.scalar(
-        access.narrow(select(Contact.id), rights, Contact).where(Contact.id == contact.id)
-    )
+    may_open = await session.scalar(access.narrow(select(Contact.id), rights, Contact).where(Contact.id == contact.id))
     identities = select(ContactIdentity).where(ContactIdentity.contact_id == contact.id).order_by(ContactIdentity.id)
     deals = select(Deal).where(Deal.contact_id == contact.id, Deal.outcome == Outcome.OPEN)
     tasks = select(Task).where(Task.contact_id == contact.id, Task.status.in_(OPEN_STATUSES))

@@ -9,6 +9,8 @@ from aiohttp import web
 from hub.web import (
     settings_absences,
     settings_audit,
+    settings_channel_forms,
+    settings_channel_secrets,
     settings_channels,
     settings_deliveries,
     settings_hours,
@@ -54,15 +56,17 @@ async def _start(visit: Visit) -> web.StreamResponse:
 
 def _channels(get: _Adds, post: _Adds) -> None:
     get("/channels", settings_channels.index)
-    post("/channels", settings_channels.add)
+    post("/channels", settings_channel_forms.add)
     get("/channels/new", settings_channels.kinds)
-    get("/channels/new/{kind}", settings_channels.blank)
+    get("/channels/new/{kind}", settings_channel_forms.blank)
     get("/channels/{connection_id}", settings_channels.show)
-    post("/channels/{connection_id}", settings_channels.change)
-    get("/channels/{connection_id}/edit", settings_channels.edit)
+    post("/channels/{connection_id}", settings_channel_forms.change)
+    get("/channels/{connection_id}/edit", settings_channel_forms.edit)
     post("/channels/{connection_id}/pause", settings_channels.pause)
     post("/channels/{connection_id}/resumption", settings_channels.resume)
     post("/channels/{connection_id}/test", settings_channels.check)
+    post("/channels/{connection_id}/removal", settings_channels.remove)
+    post("/channels/{connection_id}/secrets/{name}", settings_channel_secrets.renew)
     get("/deliveries", settings_deliveries.index)
     post("/deliveries/replay", settings_deliveries.replay_all)
     get("/deliveries/{delivery_id}", settings_deliveries.show)

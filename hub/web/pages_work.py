@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from hub.web import contacts, day, deals, leads, notifications, search, talk, tasks
+from hub.web import (
+    contacts,
+    day,
+    deals,
+    inbox,
+    inbox_actions,
+    inbox_answers,
+    inbox_composer,
+    inbox_contact,
+    inbox_thread,
+    leads,
+    notifications,
+    search,
+    talk,
+    tasks,
+)
 from hub.web.visits import Page, inside
 
 READS: tuple[tuple[str, Page], ...] = (
@@ -27,7 +42,16 @@ READS: tuple[tuple[str, Page], ...] = (
     ("/tasks", tasks.index),
     ("/tasks/new", tasks.new),
     ("/tasks/{task_id}", tasks.show),
-    ("/conversations/{conversation_id}", talk.show),
+    ("/inbox", inbox.index),
+    ("/inbox/rows", inbox.rows),
+    ("/conversations/{conversation_id}", inbox.show),
+    ("/conversations/{conversation_id}/head", inbox.head),
+    ("/conversations/{conversation_id}/thread", inbox_thread.thread),
+    ("/conversations/{conversation_id}/ways", inbox_composer.ways),
+    ("/conversations/{conversation_id}/canned", inbox_composer.canned_replies),
+    ("/conversations/{conversation_id}/contact", inbox_contact.pane),
+    ("/messages/{message_id}/letter", inbox_thread.letter),
+    ("/messages/{message_id}/exchanges", inbox_thread.exchanges),
     ("/notifications", notifications.index),
     ("/notifications/bell", notifications.bell),
     ("/notifications/{notification_id}", notifications.follow),
@@ -58,6 +82,15 @@ CHANGES: tuple[tuple[str, Page], ...] = (
     ("/tasks/{task_id}/cancellation", tasks.cancel),
     ("/tasks/{task_id}/postponement", tasks.postpone),
     ("/conversations/{conversation_id}/notes", talk.note_on_conversation),
+    ("/conversations/{conversation_id}/messages", inbox_answers.say),
+    ("/conversations/{conversation_id}/assignment", inbox_actions.assign),
+    ("/conversations/{conversation_id}/resolution", inbox_actions.resolve),
+    ("/conversations/{conversation_id}/reopening", inbox_actions.reopen),
+    ("/conversations/{conversation_id}/snooze", inbox_actions.snooze),
+    ("/conversations/{conversation_id}/reading", inbox_actions.read),
+    ("/conversations/{conversation_id}/presence", inbox_actions.be_present),
+    ("/messages/{message_id}/retry", inbox_actions.retry),
+    ("/messages/{message_id}/cancellation", inbox_actions.cancel),
     ("/notifications/reading", notifications.read_all),
 )
 

@@ -1,8 +1,10 @@
-"""Channels: the list with their health, adding a web form, and the page of each."""
+"""Channels: the list with their health, which kinds there are, and the page of each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,27 +12,26 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 from sqlalchemy import func, select
 
-from channels import registry
 from core import connections
 from core.connections import Connection, Health
-from core.kernel.errors import NotFound, Rejected
 from core.sales.leads import Lead
-from core.sales.pipelines import Pipeline
 from core.staff import access
-from core.staff.teams import Team
+from core.talk.outbox import ProviderExchange
+from core.talk.templates import MessageTemplate
+from hub import care, channel_forms, channel_upkeep
 from hub import connections as configured
-from hub.web import places, settings_deliveries
-from hub.web.settings_forms import Fields, Refused, note, require_version, tried
+from hub.care import Finding
+from hub.channel_forms import GROUPS
+from hub.web import settings_deliveries
+from hub.web.channel_guides import GROUP_TITLES, guide_of, is_called
+from hub.web.settings_channel_secrets import is_public
+from hub.web.settings_forms import note
 from hub.web.snippet import snippet
 from hub.web.visits import Visit
 from hub.web.words import N_
 
-PROPOSED_RATE = 600
-"""Requests a minute that a form added here takes, unless somebody says otherwise: it stops floods, not visitors."""
-
-_ABOUT = {
-    "webform": N_("A form on your own site, or a ready page of ours. Takes a minute."),
-}
+_EXCHANGES = 10
+_TEMPLATES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,31 @@ class ShownConnection:
 
     id: int
     kind: str
+    kind_title: str
     title: str
     health: str
-    paused_because: str | None
+    trouble: str | None
+    account: str | None
     last_received_at: datetime | None
     leads_today: int
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedKind:
+    """A kind that can be connected."""
+
+    kind: str
+    title: str
+    needs: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedGroup:
+    """Kinds of one sort."""
+
+    title: str
+    kinds: Sequence[OfferedKind]
 
 
 async def index(visit: Visit) -> web.StreamResponse:
@@ -62,9 +82,11 @@ async def index(visit: Visit) -> web.StreamResponse:
         ShownConnection(
             id=row.id,
             kind=row.kind,
+            kind_title=visit.translate(channel_forms.form_of(row.kind).title),
             title=row.title,
             health=str(row.health),
-            paused_because=row.paused_because,
+            trouble=row.paused_because or row.trouble,
+            account=row.account,
             last_received_at=row.last_received_at,
             leads_today=leads.get(row.id, 0),
             version=row.version,
@@ -75,108 +97,79 @@ async def index(visit: Visit) -> web.StreamResponse:
 
 
 async def kinds(visit: Visit) -> web.StreamResponse:
-    """Show what can be connected."""
-    offered = [
-        {"kind": kind, "title": registry.channel_class(kind).title, "about": visit.translate(_ABOUT[kind])}
-        for kind in sorted(registry.KINDS)
-        if kind in _ABOUT
-    ]
-    return visit.page("settings/channel_new.html", kinds=offered)
+    """Show what can be connected: all of it, or what is looked for."""
+    wanted = visit.request.query.get("q", "").strip()[:100]
+    forms = await asyncio.to_thread(channel_forms.all_forms)
+    groups = []
+    for group in GROUPS:
+        offered = []
+        for form in forms:
+            title, needs = visit.translate(form.title), visit.translate(guide_of(form.kind).needs)
+            said = f"{title} {form.title} {form.kind} {needs} {visit.translate(GROUP_TITLES[group])}".casefold()
+            if form.group == group and all(word in said for word in wanted.casefold().split()):
+                offered.append(OfferedKind(form.kind, title, needs))
+        if offered:
+            groups.append(OfferedGroup(visit.translate(GROUP_TITLES[group]), offered))
+    return visit.page("settings/channel_new.html", groups=groups, wanted=wanted)
 
 
-async def blank(visit: Visit, kind: str) -> web.StreamResponse:
-    """Show the form for a new channel."""
-    if kind != "webform":
-        raise NotFound("kind of channel")
-    values = {
-        "title": "",
-        "allowed_origins": "",
-        "redirects": "",
-        "pipeline_id": "",
-        "team_id": "",
-        "default_country": "",
-        "rate_per_minute": PROPOSED_RATE,
-    }
-    return await _form(visit, None, values)
-
-
-async def add(visit: Visit) -> web.StreamResponse:
-    """Connect a channel."""
-    try:
-        title, settings, common = await _read(visit)
-        connection = await tried(
-            visit,
-            configured.create(
-                visit.session,
-                visit.hub.vault,
-                kind="webform",
-                title=title,
-                settings=settings,
-                at=visit.hub.clock.now(),
-                actor_id=visit.user.id,
-                **common,
-            ),
-        )
-    except Refused as refused:
-        return await _form(visit, None, _typed(visit), refused)
-    note(visit, "connection.added", "connection", connection.id, {"kind": "webform"})
-    return visit.go(f"/settings/channels/{connection.id}")
-
-
-async def show(visit: Visit, connection_id: int, *, checked: dict[str, Any] | None = None) -> web.StreamResponse:
-    """Show a channel: its addresses, what to paste, and what came in last."""
+async def show(visit: Visit, connection_id: int, *, finding: Finding | None = None) -> web.StreamResponse:
+    """Show a channel: how it does, what to paste where, and what was said over it last."""
     connection = await access.fetch(visit.session, visit.rights, Connection, connection_id)
     hub = visit.hub
     if connection.paused_because is None and hub.switchboard.by_id(connection.id) is None:
         await hub.switchboard.refresh()  # added a moment ago: its address has to work when it is shown
-    base = hub.public_url
-    is_form = connection.kind == "webform"
+    hook_url = f"{hub.public_url}/hooks/{connection.key}"
+    pasted = connection.kind in ("webform", "widget")
+    form = channel_forms.form_of(connection.kind)
+    exchanges = await visit.session.scalars(
+        select(ProviderExchange)
+        .where(ProviderExchange.connection_id == connection.id)
+        .order_by(ProviderExchange.id.desc())
+        .limit(_EXCHANGES)
+    )
+    templates = await visit.session.scalars(
+        select(MessageTemplate)
+        .where(MessageTemplate.connection_id == connection.id)
+        .order_by(MessageTemplate.is_usable.desc(), MessageTemplate.name, MessageTemplate.language)
+        .limit(_TEMPLATES)
+    )
     return visit.page(
         "settings/channel.html",
+        path=f"/settings/channels/{connection.id}",
         connection=connection,
-        hook_url=f"{base}/hooks/{connection.key}",
-        form_url=f"{base}/f/{connection.slug}" if is_form and connection.slug else None,
-        snippet=snippet(connection, base) if is_form else None,
+        kind_title=visit.translate(form.title),
+        trouble=visit.translate(connection.trouble) if connection.trouble else None,
+        hook_url=hook_url if is_called(connection.kind, connection.settings) else None,
+        is_public=is_public(hook_url) or pasted,
+        form_url=f"{hub.public_url}/f/{connection.slug}" if connection.kind == "webform" and connection.slug else None,
+        snippet=snippet(connection, hub.public_url) if pasted else None,
+        folders=_folders(connection),
+        steps=[visit.translate(step) for step in guide_of(connection.kind).steps],
+        secrets=[
+            {"name": field.name, "title": visit.translate(field.title)}
+            for field in form.fields
+            if field.is_made and not field.is_advanced
+        ],
+        has_templates=_has(visit, connection, "templates"),
+        templates=list(templates),
+        sends=_has(visit, connection, "send"),
+        exchanges=list(exchanges),
         deliveries=await settings_deliveries.last_of(visit, connection),
-        checked=checked,
+        finding=finding,
     )
 
 
-async def edit(visit: Visit, connection_id: int) -> web.StreamResponse:
-    """Show the form of a channel."""
-    connection = await access.fetch(visit.session, visit.rights, Connection, connection_id)
-    values = {
-        "title": connection.title,
-        "allowed_origins": "\n".join(connection.settings.get("allowed_origins", ())),
-        "redirects": "\n".join(connection.settings.get("redirects", ())),
-        "pipeline_id": connection.pipeline_id or "",
-        "team_id": connection.team_id or "",
-        "default_country": connection.default_country or "",
-        "rate_per_minute": connection.rate_per_minute,
-    }
-    return await _form(visit, connection, values)
+def _has(visit: Visit, connection: Connection, ability: str) -> bool:
+    live = visit.hub.switchboard.by_id(connection.id)
+    return live is not None and hasattr(live.channel, ability)
 
 
-async def change(visit: Visit, connection_id: int) -> web.StreamResponse:
-    """Change a channel. Every node uses it anew at once."""
-    connection = await _locked(visit, connection_id)
-
-    async def put() -> None:
-        require_version(visit, connection)
-        configured.reconfigure(visit.hub.vault, connection, settings)
-        connection.title = title
-        for name, value in common.items():
-            setattr(connection, name, value)
-        await connections.changed(visit.session, connection, at=visit.hub.clock.now(), actor_id=visit.user.id)
-
-    try:
-        title, settings, common = await _read(visit)
-        await tried(visit, put())
-    except Refused as refused:
-        await visit.session.refresh(connection)
-        return await _form(visit, connection, _typed(visit), refused)
-    note(visit, "connection.changed", "connection", connection.id, {"fields": sorted([*common, *settings, "title"])})
-    return visit.go(f"/settings/channels/{connection.id}")
+def _folders(connection: Connection) -> dict[str, str] | None:
+    """Return which folders of a mailbox are read and written; None where there is no mailbox."""
+    if connection.kind != "email":
+        return None
+    return {"watched": connection.settings.get("folder", ""), "sent": connection.settings.get("sent_folder", "")}
 
 
 async def pause(visit: Visit, connection_id: int) -> web.StreamResponse:
@@ -184,98 +177,63 @@ async def pause(visit: Visit, connection_id: int) -> web.StreamResponse:
     connection = await _locked(visit, connection_id)
     because = visit.translate(N_("Paused by %(name)s")) % {"name": visit.user.name}
     await connections.pause(visit.session, connection, because)
-    return await _switched(visit, connection, "connection.paused", N_("Paused: senders are told to come again later"))
+    await connections.changed(visit.session, connection, at=visit.hub.clock.now(), actor_id=visit.user.id)
+    note(visit, "connection.paused", "connection", connection.id)
+    return visit.done(f"/settings/channels/{connection.id}", N_("Paused: senders are told to come again later"))
 
 
 async def resume(visit: Visit, connection_id: int) -> web.StreamResponse:
-    """Let a channel take and send again."""
+    """Let a channel take and send again; what waited for it is sent now."""
     connection = await _locked(visit, connection_id)
-    if (reason := configured.trouble(visit.hub.vault, connection)) is not None:
-        raise Rejected(reason)
-    await connections.resume(visit.session, connection)
-    return await _switched(visit, connection, "connection.resumed", N_("It takes requests again"))
-
-
-async def _switched(visit: Visit, connection: Connection, action: str, message: str) -> web.StreamResponse:
-    await connections.changed(visit.session, connection, at=visit.hub.clock.now(), actor_id=visit.user.id)
-    note(visit, action, "connection", connection.id)
-    return visit.done(f"/settings/channels/{connection.id}", message)
+    await channel_upkeep.resume(
+        visit.session, visit.hub.vault, connection, at=visit.hub.clock.now(), actor_id=visit.user.id
+    )
+    note(visit, "connection.resumed", "connection", connection.id)
+    return visit.done(f"/settings/channels/{connection.id}", N_("It takes requests again"))
 
 
 async def check(visit: Visit, connection_id: int) -> web.StreamResponse:
-    """Check that a channel could take a request now, without sending one."""
-    connection = await access.fetch(visit.session, visit.rights, Connection, connection_id)
+    """Ask the provider of a channel whether all is well, without sending anything to anybody."""
+    connection = await access.fetch(visit.session, visit.rights, Connection, connection_id, change=True)
     reason = configured.trouble(visit.hub.vault, connection)
     if reason is None and connection.health == Health.PAUSED:
-        reason = visit.translate(N_("It is paused. Resume it to take requests again"))
-    if not visit.is_partial:
-        return await show(visit, connection_id, checked={"ok": reason is None, "detail": reason})
+        reason = N_("It is paused. Resume it to take requests again")
     if reason is not None:
-        raise Rejected(reason)
-    return visit.done(f"/settings/channels/{connection.id}", N_("Everything is in order: it can take requests"))
+        finding = Finding(False, reason, {}, Health(connection.health))
+    else:
+        await visit.session.commit()  # a provider may take its time, and no transaction is to wait for it
+        finding = await _asked(visit, connection_id)
+    if visit.is_partial:
+        return visit.page("settings/_finding.html", finding=_worded(visit, finding))
+    async with visit.hub.database.transaction() as session:
+        return await show(replace(visit, session=session), connection_id, finding=_worded(visit, finding))
+
+
+async def _asked(visit: Visit, connection_id: int) -> Finding:
+    await visit.hub.switchboard.refresh()
+    live = visit.hub.switchboard.by_id(connection_id)
+    if live is None:
+        return Finding(False, N_("Its settings cannot be used. Edit them"), {}, Health.DEGRADED)
+    return await care.look_at(visit.hub, live)
+
+
+def _worded(visit: Visit, finding: Finding) -> Finding:
+    return finding._replace(detail=visit.translate(finding.detail))
+
+
+async def remove(visit: Visit, connection_id: int) -> web.StreamResponse:
+    """Remove a channel over which nothing came yet, and take our hook back from its provider."""
+    connection = await _locked(visit, connection_id)
+    live = visit.hub.switchboard.by_id(connection_id)
+    await channel_upkeep.remove(visit.session, connection)
+    note(visit, "connection.removed", "connection", connection_id, {"title": connection.title})
+    await visit.session.commit()
+    if live is not None:
+        await care.say_farewell(visit.hub, live)
+    return visit.go("/settings/channels")
 
 
 async def _locked(visit: Visit, connection_id: int) -> Connection:
-    return await access.fetch(visit.session, visit.rights, Connection, connection_id, change=True, lock=True)
-
-
-async def _read(visit: Visit) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return the title, the kind's own settings and those of every connection.
-
-    Raises:
-        Refused: something is wrong.
-    """
-    fields = Fields(visit)
-    title = fields.text("title", required=True)
-    settings = {name: fields.lines(name) for name in ("allowed_origins", "redirects")}
-    for name, lines in settings.items():  # one at a time, so that both are told
-        try:
-            configured.split_secrets("webform", {name: lines})
-        except Rejected as error:
-            fields.wrong(name, _reason(str(error), name))
-    country = visit.field("default_country") or None
-    if country is not None and country not in dict(places.countries("en")):
-        fields.wrong("default_country", N_("Choose one of the list"))
-    common: dict[str, Any] = {
-        "pipeline_id": fields.record_id("pipeline_id"),
-        "team_id": fields.record_id("team_id"),
-        "default_country": country,
-        "rate_per_minute": fields.number("rate_per_minute", most=10_000_000) or 0,
-    }
-    for name, model in (("pipeline_id", Pipeline), ("team_id", Team)):
-        if common[name] is not None and await visit.session.get(model, common[name]) is None:
-            fields.wrong(name, N_("Choose one of the list"))
-    fields.check()
-    return title, settings, common
-
-
-def _reason(message: str, name: str) -> str:
-    """Return what is wrong with a list of addresses as it can be translated; anything else as it was said."""
-    if "origin" in message and name == "allowed_origins":
-        return N_("Write each site as https://www.example.com, one a line")
-    if "address" in message and name == "redirects":
-        return N_("Write each page in full, https://www.example.com/thanks, one a line")
-    return message
-
-
-def _typed(visit: Visit) -> dict[str, Any]:
-    names = ("title", "allowed_origins", "redirects", "pipeline_id", "team_id", "default_country", "rate_per_minute")
-    return {name: visit.field(name) for name in names}
-
-
-async def _form(
-    visit: Visit, connection: Connection | None, values: dict[str, Any], refused: Refused | None = None
-) -> web.Response:
-    pipelines = await visit.session.execute(select(Pipeline.id, Pipeline.name).order_by(Pipeline.id))
-    teams = await visit.session.execute(select(Team.id, Team.name).order_by(Team.name))
-    return visit.page(
-        "settings/webform.html",
-        status=refused.status if refused else 200,
-        connection=connection,
-        values=values,
-        errors=refused.errors if refused else {},
-        form_error=refused.said if refused else "",
-        pipelines=[tuple(row) for row in pipelines],
-        teams=[tuple(row) for row in teams],
-        countries=places.countries(visit.viewer.language),
-    )
+    found: Any = await access.fetch(visit.session, visit.rights, Connection, connection_id, change=True, lock=True)
+    connection: Connection = found
+    return connection

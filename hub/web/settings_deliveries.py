@@ -46,7 +46,7 @@ class ShownDelivery:
 async def last_of(visit: Visit, connection: Connection) -> list[ShownDelivery]:
     """Return what came over a connection last."""
     rows = await _rows(visit.session, Delivery.connection_id == connection.id, limit=20)
-    return [_shown(row, {connection.id: connection}) for row in rows]
+    return [_shown(visit, row, {connection.id: connection}) for row in rows]
 
 
 async def index(visit: Visit) -> web.StreamResponse:
@@ -60,7 +60,7 @@ async def index(visit: Visit) -> web.StreamResponse:
     known = {row.id: row for row in await visit.session.scalars(select(Connection))}
     following = str(rows[PAGE - 1].id) if len(rows) > PAGE else None
     return visit.page(
-        "settings/deliveries.html", deliveries=[_shown(row, known) for row in rows[:PAGE]], next=following
+        "settings/deliveries.html", deliveries=[_shown(visit, row, known) for row in rows[:PAGE]], next=following
     )
 
 
@@ -68,6 +68,8 @@ async def show(visit: Visit, delivery_id: int) -> web.StreamResponse:
     """Show a request word for word, with what became of it."""
     delivery = await access.fetch(visit.session, visit.rights, Delivery, delivery_id)
     connection = await visit.session.get(Connection, delivery.connection_id)
+    live = visit.hub.switchboard.by_id(delivery.connection_id)
+    body = delivery.body if live is None else live.masked_bytes(delivery.body)
     kept = delivery.request
     query = f"?{kept['query']}" if kept.get("query") else ""
     head = [f"{kept.get('method', '')} {kept.get('path', '')}{query}"]
@@ -76,10 +78,10 @@ async def show(visit: Visit, delivery_id: int) -> web.StreamResponse:
         "settings/delivery.html",
         delivery=delivery,
         connection=connection,
-        summary=_summary(delivery.body[:_GLANCED_AT], kept),
+        summary=_summary(body[:_GLANCED_AT], kept),
         client=str(kept.get("client", "")),
         head="\n".join(head),
-        body=_readable(delivery.body[:_SHOWN]),
+        body=_readable(body[:_SHOWN]),
         size=len(delivery.body),
         is_cut=len(delivery.body) > _SHOWN,
     )
@@ -126,7 +128,8 @@ async def _rows(session: AsyncSession, *conditions: Any, limit: int) -> Sequence
     return list(await session.execute(statement))
 
 
-def _shown(row: Any, known: dict[int, Connection]) -> ShownDelivery:
+def _shown(visit: Visit, row: Any, known: dict[int, Connection]) -> ShownDelivery:
+    live = visit.hub.switchboard.by_id(row.connection_id)
     return ShownDelivery(
         id=row.id,
         connection=known.get(row.connection_id),
@@ -134,7 +137,7 @@ def _shown(row: Any, known: dict[int, Connection]) -> ShownDelivery:
         received_at=row.received_at,
         attempts=row.attempts,
         error=row.error,
-        summary="" if row.body is None else _summary(row.body, row.request),
+        summary="" if row.body is None else _summary(live.masked_bytes(row.body) if live else row.body, row.request),
     )
 
 

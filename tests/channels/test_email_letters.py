@@ -128,7 +128,7 @@ def test_the_ends_of_lines_change_nothing(sample: str) -> None:
 def test_letters_of_the_standard_library_are_read_as_they_were_meant() -> None:
     made = EmailMessage()
     made["From"] = "Вера Петрова <vera@example.com>"
-    made["Subject"] = "Очень длинная тема письма, которая не помещается ни в какую строку и делится на слова " * 3
+    made["Subject"] = "Тема: " + "ж" * 300
     made["Message-ID"] = "<made@example.com>"
     made.set_content("Привет!\n")
     made.add_alternative("<p>Привет!</p>", subtype="html")
@@ -136,7 +136,7 @@ def test_letters_of_the_standard_library_are_read_as_they_were_meant() -> None:
     raw = made.as_bytes()
     read = everything(raw)
     assert read.sender == Mailbox("vera@example.com", "Вера Петрова")
-    assert read.subject == str(made["Subject"]).strip()
+    assert read.subject == "Тема: " + "ж" * 300
     assert (read.text, read.html.strip()) == ("Привет!", "<p>Привет!</p>")
     assert [(file.name, file.size) for file in read.attachments] == [("Договор № 5.pdf", 3000)]
     assert letters.read_part(raw, read.attachments[0].part) == b"\0\1\2" * 1000
@@ -219,7 +219,7 @@ def test_subjects_are_decoded_on_one_line(raw: bytes, said: str) -> None:
         ),
         ("<vera@example.com", [("vera@example.com", "")]),
         ("<<vera@example.com>>", [("vera@example.com", "")]),
-        ("vera@example.com vera", [("vera@example.com", "")]),
+        ("vera@example.com vera", [("vera@example.com", "vera")]),
         ("a..b@docomo.example", [("a..b@docomo.example", "")]),
         ("вера@пример.рф", [("вера@xn--e1afmkfd.xn--p1ai", "")]),
         ('<"">', [("", "")]),
@@ -455,9 +455,12 @@ def test_a_damaged_letter_is_a_letter(sample: str, data: st.DataObject) -> None:
     everything(bytes(raw))
 
 
-HEADER_PIECES = st.sampled_from(
-    '=?utf-8?B?|=?koi8-r?Q?|?=|"|<|>|(|)|\\|,|;|:|@|a|example.com| |\r\n |=|*0*|*'.split("|")
-    + "utf-8''|%D0|name|boundary|\x00|é|\udcff|5|May|2026|+9999|12:30".split("|")
+HEADER_PIECES = st.one_of(
+    st.sampled_from(
+        ["=?utf-8?B?", "=?koi8-r?Q?", "?=", "example.com", "\r\n ", "*0*", "utf-8''", "%D0", "name", "boundary"]
+    ),
+    st.sampled_from(["May", "2026", "+9999", "12:30", "\udcff", "é"]),
+    st.sampled_from('"<>()\\,;:@= *\0 a5'),
 )
 
 

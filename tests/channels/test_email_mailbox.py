@@ -157,6 +157,21 @@ async def test_a_rebuilt_mailbox_brings_nothing_twice_and_loses_nothing(dovecot,
     assert not any(b"ancient" in body for body in bodies), "what was there before we came is not brought by a rebuild"
 
 
+async def test_a_rebuild_that_was_interrupted_goes_on_behind_what_is_in(dovecot, heard):
+    for number in range(1, 5):
+        dated = letter(number).replace(b"22 Nov 2026", b"22 Nov 2009") if number == 3 else letter(number)
+        dovecot.put(USER, dated)
+    async with listening(email(dovecot), heard):
+        await ready(heard)
+    interrupted = {**heard.cursor, "uid": 1, "since": "2026-11-19", "until": 4}
+    async with hearing(cursor=interrupted) as again, listening(email(dovecot), again):
+        await again.until(lambda: "since" not in again.cursor)
+        assert [found.body for found in again.letters] == [letter(2), letter(4)]
+        assert again.cursor["uid"] == 4
+        dovecot.put(USER, letter(5))
+        await again.until(lambda: len(again.letters) == 3)
+
+
 async def test_a_thousand_letters_come_in_within_a_minute(dovecot, heard):
     async with listening(email(dovecot), heard):
         await ready(heard)

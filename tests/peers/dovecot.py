@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import itertools
 import os
 import pwd
@@ -109,7 +110,8 @@ class Dovecot:
         is_root = os.geteuid() == 0
         uid, gid = (_OWNER, _OWNER) if is_root else (os.geteuid(), os.getegid())
         me = pwd.getpwuid(os.geteuid()).pw_name
-        users = f"default_internal_user = {me}\ndefault_login_user = {me}\ndefault_internal_group = {me}"
+        mine = grp.getgrgid(os.getegid()).gr_name
+        users = f"default_internal_user = {me}\ndefault_login_user = {me}\ndefault_internal_group = {mine}"
         for name in ("base", "state", "mail"):
             (root / name).mkdir()
         os.chown(root / "mail", uid, gid)

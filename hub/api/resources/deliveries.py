@@ -89,13 +89,14 @@ async def show(call: Call, delivery_id: Id) -> DeliveryWithRequestView:
     """Show a delivery with the request it was."""
     call.rights.require_manage()
     delivery = await records.seen(call, Delivery, delivery_id)
-    return _whole(delivery)
+    live = call.hub.switchboard.by_id(delivery.connection_id)
+    return _whole(delivery, delivery.body if live is None else live.masked_bytes(delivery.body))
 
 
-def _whole(delivery: Delivery) -> DeliveryWithRequestView:
+def _whole(delivery: Delivery, body: bytes) -> DeliveryWithRequestView:
     kept = delivery.request
     try:
-        text: str | None = delivery.body.decode()
+        text: str | None = body.decode()
     except UnicodeDecodeError:
         text = None
     request = RawRequestView(
@@ -105,7 +106,7 @@ def _whole(delivery: Delivery) -> DeliveryWithRequestView:
         headers={str(name): str(value) for name, value in kept.get("headers", {}).items()},
         client=str(kept.get("client", "")),
         body=text,
-        body_base64=base64.b64encode(delivery.body).decode(),
+        body_base64=base64.b64encode(body).decode(),
     )
     return DeliveryWithRequestView(**_members(delivery), request=request)
 

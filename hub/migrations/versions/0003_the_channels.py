@@ -320,7 +320,7 @@ def downgrade() -> None:
         """
     )
     op.drop_column("workspace", "merges_attested")
-    op.drop_index("uq_messages_group_key", table_name="messages", postgresql_where=sa.text("group_key IS NOT NULL"))
+    op.drop_index("ix_messages_group_key", table_name="messages", postgresql_where=sa.text("group_key IS NOT NULL"))
     op.drop_column("messages", "deleted_at")
     op.drop_column("messages", "edited_at")
     op.drop_column("messages", "read_at")
