@@ -155,14 +155,15 @@ class Http:
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | None = None,
         timeout: float = TIMEOUT,
-        repeatable: bool | None = None,
+        repeatable: bool = False,
+        once: bool = False,
         private: bool = False,
     ) -> Answer:
         """Make a request and return its answer, whatever its status.
 
-        `repeatable`: doing it twice does no harm, so that a broken connection is `Temporary`; None: so it is for GET.
-        A GET that must not be repeated goes over a line of its own, since aiohttp repeats one by itself where the
-        provider had closed an idle line. `private`: what is said holds secrets nobody knows yet (a fresh access token),
+        `repeatable`: doing it twice does no harm, so that a broken connection is `Temporary`; so it is for GET. `once`:
+        not for this GET, which sends something; it goes over a line of its own, since aiohttp repeats one by itself
+        where the provider had closed an idle line. `private`: what is said holds secrets nobody knows yet (a fresh access token),
         so that only address and status are noted.
 
         Raises:
@@ -180,7 +181,7 @@ class Http:
             more["data"] = body
         if auth is not None:
             headers = {"Authorization": _basic(auth), **(headers or {})}
-        session = self._once if repeatable is False and method in ("GET", "PUT", "DELETE") else self._session
+        session = self._once if once else self._session
         status: int | None = None
         answered = problem = ""
         try:
@@ -199,8 +200,7 @@ class Http:
                 return Answer(status, dict(response.headers), found)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             problem = f"{type(error).__name__}: {error}"
-            is_repeatable = method == "GET" if repeatable is None else repeatable
-            raise self._trouble(error, url, is_repeatable) from error
+            raise self._trouble(error, url, not once and (repeatable or method == "GET")) from error
         finally:
             took = int((time.monotonic() - started) * 1000)
             if private:

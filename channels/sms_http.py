@@ -353,7 +353,7 @@ async def _call(tools: Tools, method: str, url: str, content: bytes | None, head
     Raises:
         Temporary: it did not reach the gateway. Uncertain: it may have been done.
     """
-    return await tools.http.call(method, url, body=content, headers=headers, repeatable=False)
+    return await tools.http.call(method, url, body=content, headers=headers, once=True)
 
 
 def _filled(template: str, values: dict[str, str], escape: Callable[[str], str]) -> str:

@@ -99,11 +99,11 @@ class Widget:
             description="One a line, such as https://www.example.com. Empty: any page may show it.",
         )
         title: str = Field(
-            "", max_length=60, title="Heading", description="Stands above the chat. Empty: the company's name."
+            "", max_length=50, title="Heading", description="Stands above the chat. Empty: the company's name."
         )
         greeting: str = Field(
             "",
-            max_length=500,
+            max_length=300,
             title="Greeting",
             description="The first thing a visitor reads. Empty: a few words in their language.",
         )
@@ -127,7 +127,7 @@ class Widget:
         )
         offline_hint: str = Field(
             "",
-            max_length=500,
+            max_length=300,
             title="What to say outside working hours",
             description="Empty: that you will answer when you are back, in the visitor's language.",
         )

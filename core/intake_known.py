@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.people.merging import plain_thread
+from core.people.moving import HOLD_STILL, plain_thread
 from core.talk import referrals
 
 GROUPS_LAST = timedelta(hours=1)
@@ -80,6 +80,7 @@ class Grouped:
 
 
 _LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
+_HOLD_STILL_AND_LOCK = f"{HOLD_STILL} UNION ALL {_LOCK}"  # in this order, in one round trip
 
 _IDENTITIES = """
 SELECT i.scheme, i.value, i.contact_id
@@ -180,8 +181,7 @@ class Known:
         """
         known = cls()
         connection = await session.connection()
-        if lock_keys:
-            await connection.exec_driver_sql(_LOCK, (list(lock_keys),))
+        await connection.exec_driver_sql(_HOLD_STILL_AND_LOCK, (list(lock_keys),))
         pairs = list(dict.fromkeys(addresses))
         if pairs:
             found = await connection.exec_driver_sql(_IDENTITIES, ([p[0] for p in pairs], [p[1] for p in pairs]))

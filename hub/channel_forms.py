@@ -100,7 +100,7 @@ def all_forms() -> list[KindForm]:
             forms.append(form_of(kind))
         except (ImportError, AttributeError, SyntaxError) as error:
             log.warning("kind_left_out", kind=kind, error=str(error))
-    return sorted(forms, key=lambda form: (GROUPS.index(form.group), form.title.casefold()))
+    return sorted(forms, key=lambda form: (GROUPS.index(form.group), form.kind != "webform", form.title.casefold()))
 
 
 def fields_of(settings: type[ChannelSettings], *, leave_out: Iterable[str] = ()) -> tuple[FormField, ...]:
@@ -120,7 +120,8 @@ def _useless(found: type[Channel]) -> set[str]:
     if found.kind not in _WITH_SHARED_SECRET:
         useless.add("secret")
     inherited = ChannelSettings.model_fields
-    return {name for name in useless if found.Settings.model_fields[name].title == inherited[name].title}
+    own = found.Settings.model_fields
+    return {name for name in useless if own[name].description == inherited[name].description}
 
 
 def _can(found: type[Channel], ability: type) -> bool:

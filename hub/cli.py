@@ -199,7 +199,7 @@ def _channels(commands: Any) -> None:
     )
     add.add_argument("--json", action="store_true", help=argparse.SUPPRESS)  # it prints JSON anyway
     _add(connection, "list", "channels:list_all", "show the channels and how they are doing", json=True)
-    test = _add(connection, "test", "channels:test", "check what can be checked of a channel", json=True)
+    test = _add(connection, "test", "channels:test", "check a channel and ask its provider how it is", json=True)
     test.add_argument("id", type=_id, metavar="ID")
     test.add_argument("--url", help="where the hub answers (SWITCHYARD_PUBLIC_URL, else http://127.0.0.1:8080)")
     pause = _add(connection, "pause", "channels:pause", "stop taking and sending until it is resumed")

@@ -140,7 +140,7 @@ class Switchboard:
             company = await workspace.get(session)
             for row in await connections.all_of(session):
                 try:
-                    built.append(self._build(row, company))
+                    built.append(self.build(row, company))
                 except HubError as error:
                     if row.paused_because is None:
                         log.warning("connection_paused", connection_id=row.id, kind=row.kind, reason=str(error))
@@ -155,7 +155,12 @@ class Switchboard:
         self._by_id = {live.id: live for live in built}
         self._by_account = {live.account: live for live in reversed(built) if live.account}
 
-    def _build(self, row: Connection, company: workspace.Workspace) -> Live:
+    def build(self, row: Connection, company: workspace.Workspace) -> Live:
+        """Make a connection usable as it is stored.
+
+        Raises:
+            HubError: its secrets cannot be opened, or its settings are not right.
+        """
         opened = self._vault.open(row.sealed, belongs_to=f"connection:{row.key}")
         before = self._by_id.get(row.id)
         made_of = (row.kind, json_text(row.settings), row.sealed)

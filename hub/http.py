@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from core.kernel import jobs
 from core.kernel.errors import Conflict, DomainError, Forbidden, NotFound, Rejected, Stale
-from hub import files_door, hooks, metrics, revision
+from hub import files_door, hooks, metrics, revision, widget_door
 from hub.app import Hub
 from hub.auth import SignInRefused, TooManyTries
 from hub.hooks import HUB
@@ -162,6 +162,7 @@ def make_app(hub: Hub) -> web.Application:
     app[HUB] = hub
     hooks.add_routes(app)
     files_door.add_routes(app)
+    widget_door.add_routes(app)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", measured)

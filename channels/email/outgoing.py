@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email import policy
 from email.errors import HeaderParseError
+from email.header import Header
 from email.headerregistry import Address as Mailbox
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -131,7 +132,6 @@ def _compose(
     letter["To"] = _mailbox(part.peer)
     if replies_by_plus:
         letter["Reply-To"] = _mailbox(threads.plus_address(key, address, part.thread), name)
-    letter["Subject"] = subject
     letter["Date"] = format_datetime(now)
     if part.is_automatic:
         letter["Auto-Submitted"] = "auto-replied" if part.context.get("message_id") else "auto-generated"
@@ -150,7 +150,9 @@ def _compose(
     message_id = threads.message_id(key, part.id, address.rpartition("@")[2], part.thread)
     context = answering(message_id, _references(part), subject)
     # written by hand: the library folds long identifiers into encoded words, which no mail program reads
-    head = [f"Message-ID: {message_id}"]
+    # and loses blanks between the encoded words of a long subject
+    encoded = Header(subject, None if subject.isascii() else "utf-8", header_name="Subject").encode(linesep="\r\n")
+    head = [f"Message-ID: {message_id}", f"Subject: {encoded}"]
     if answered := _answered(part):
         head.append(f"In-Reply-To: {answered}")
     if known := _references(part):

@@ -1,7 +1,7 @@
 """Two contacts who are one person: put together, with a journal, so that a day's work later they can be taken apart.
 
-Every row that moves is written down with what was in it before. Taking them apart moves back those rows, and with them
-what has come to be beneath them since: a conversation goes back with the messages it has by then.
+Every row that moves is written down. Taking them apart moves back those rows, and with them what has come to hang on
+them since: a conversation goes back with the messages it has by then, and with what was asked for in them.
 """
 
 from __future__ import annotations
@@ -14,32 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.kernel import events
-from core.kernel.db import Base, Record, json_text
+from core.kernel.db import Base, Record
 from core.kernel.errors import Conflict, NotFound, Rejected
-from core.people import contacts
-from core.people.contacts import Contact, DuplicateCandidate
+from core.people import contacts, moving
+from core.people.contacts import Contact
 
 MERGE_ATTESTED = "contact.merge_attested"
 """The job that merges contacts whose provider vouches that they are one, where the workspace wants that."""
-
-_APART = "~"
-"""What sets apart the thread of a conversation whose place was taken when its contact was merged."""
-
-_MOVED = ("identities", "leads", "deals", "tasks", "messages", "notifications", "events")
-"""The tables whose rows simply go over. Conversations may clash, and go by themselves."""
-
-_BENEATH = (
-    # what came to be beneath a conversation, a deal or a lead that goes back: table, its column, the parent's table
-    ("messages", "conversation_id", "conversations"),
-    ("tasks", "conversation_id", "conversations"),
-    ("tasks", "deal_id", "deals"),
-    ("tasks", "lead_id", "leads"),
-    ("leads", "deal_id", "deals"),
-    ("deals", "lead_id", "leads"),
-    ("events", "conversation_id", "conversations"),
-    ("events", "deal_id", "deals"),
-    ("events", "lead_id", "leads"),
-)
 
 
 class MergeRecord(Base, Record):
@@ -64,7 +45,7 @@ class MergeRecord(Base, Record):
 
 
 class MergedRow(Base):
-    """A row that a merge moved or removed, and what was in it before."""
+    """A row that a merge moved, removed or added, and what was in it before."""
 
     __tablename__ = "merged_rows"
     __table_args__ = (Index("ix_merged_rows_merge_id", "merge_id", "id"),)
@@ -74,7 +55,7 @@ class MergedRow(Base):
     table: Mapped[str] = mapped_column("table_name", Text)
     row_id: Mapped[int]
     action: Mapped[str]
-    """`moved` or `removed`."""
+    """`moved`, `removed` or `added`."""
     before: Mapped[dict[str, Any]]
 
 
@@ -83,16 +64,18 @@ async def merge(
 ) -> MergeRecord:
     """Put `gone` into `kept`: all that was said, asked and done is one person's from then on.
 
-    What is known of `kept` stays; what it lacks is taken over. `reason` is `by_hand` or `attested`.
+    What is known of `kept` stays; what it lacks is taken over. `reason` is `by_hand` or `attested`. Whoever locks
+    records before calls `moving.begin` first.
 
     Raises:
         Rejected: they are one contact already. Conflict: one of them was merged meanwhile.
     """
     if kept.id == gone.id:
         raise Rejected("That is the same contact", field="other_id")
-    await _lock(session, kept.id, gone.id)
-    if await session.scalar(select(Contact.id).where(Contact.id == gone.id)) is None:
-        raise Conflict("This contact was merged with another one meanwhile")
+    await moving.begin(session)
+    await session.flush()
+    if len(await _locked(session, kept.id, gone.id)) < 2:
+        raise Conflict("One of them was merged with another contact meanwhile. Look again")
     record = MergeRecord(
         kept_id=kept.id,
         gone_id=gone.id,
@@ -104,21 +87,8 @@ async def merge(
     )
     session.add(record)
     await session.flush()
-    await _move_conversations(session, record)
-    for table in _MOVED:
-        await session.execute(
-            text(
-                f"""
-                WITH moved AS (
-                    UPDATE {table} SET contact_id = :kept WHERE contact_id = :gone RETURNING id
-                )
-                INSERT INTO merged_rows (merge_id, table_name, row_id, action, before)
-                SELECT :merge, '{table}', id, 'moved', '{{}}' FROM moved
-                """  # noqa: S608 - our own tables
-            ),
-            {"kept": kept.id, "gone": gone.id, "merge": record.id},
-        )
-    await _move_candidates(session, record, at=at)
+    await moving.go_over(session, merge_id=record.id, source=gone.id, target=kept.id)
+    await _move_candidates(session, record)
     session.expunge(gone)
     await session.execute(delete(Contact).where(Contact.id == record.gone_id))
     kept.version += 1
@@ -138,60 +108,28 @@ async def merge(
 async def undo(session: AsyncSession, record: MergeRecord, *, at: datetime, actor_id: int | None) -> Contact:
     """Take two contacts apart again, each row back where it was; return the one that comes back.
 
-    What has been done with the kept contact since stays there, unless it hangs on something that goes back. A field
-    that somebody changed since keeps its new value; so does a row that was given to a third contact.
+    What has been done with the kept contact since stays there, unless it hangs on something that goes back. What
+    somebody changed since keeps its new value; what was given to a third contact stays with them.
 
     Raises:
         Conflict: it was undone before; or the kept contact was itself merged into another: undo that first.
     """
+    await moving.begin(session)
+    await session.refresh(record, with_for_update=True)
     if record.undone_at is not None:
         raise Conflict("This was undone already")
-    await _lock(session, record.kept_id, record.gone_id)
-    kept = await session.get(Contact, record.kept_id, with_for_update=True)
-    if kept is None:
+    if not await _locked(session, record.kept_id):
         raise Conflict("The contact it was put into was itself merged with another one since. Undo that first")
-    gone = Contact(**_values_of(record.gone))
+    kept = await session.get_one(Contact, record.kept_id)
+    gone = Contact(**await _values_of(session, record.gone))
     session.add(gone)
-    for field, (before, after) in record.kept.items():
-        if getattr(kept, field) == after:
-            setattr(kept, field, before)
+    _give_back(kept, record.kept)
     await session.flush()
-    where = {"merge": record.id, "kept": kept.id, "gone": gone.id}
-    await session.execute(
-        text(
-            """
-            UPDATE conversations c SET contact_id = :gone, thread = coalesce(r.before->>'thread', c.thread),
-                   version = c.version + 1
-            FROM merged_rows r WHERE r.merge_id = :merge AND r.table_name = 'conversations' AND r.row_id = c.id
-              AND c.contact_id = :kept
-            """
-        ),
-        where,
-    )
-    for table in _MOVED:
-        await session.execute(
-            text(
-                f"""
-                UPDATE {table} t SET contact_id = :gone FROM merged_rows r
-                WHERE r.merge_id = :merge AND r.table_name = '{table}' AND r.row_id = t.id AND t.contact_id = :kept
-                """  # noqa: S608 - our own tables
-            ),
-            where,
-        )
-    for table, column, parent in _BENEATH:
-        await session.execute(
-            text(
-                f"""
-                UPDATE {table} t SET contact_id = :gone FROM {parent} p
-                WHERE t.{column} = p.id AND p.contact_id = :gone AND t.contact_id = :kept
-                """  # noqa: S608 - our own tables
-            ),
-            where,
-        )
-    await _bring_back_candidates(session, record)
+    await moving.come_back(session, merge_id=record.id, source=kept.id, target=gone.id)
+    await _bring_back_candidates(session, record, at=at)
     record.undone_at, record.undone_by = at, actor_id
     kept.version += 1
-    for contact in (kept, gone):
+    for contact, other in ((kept, gone), (gone, kept)):
         await contacts.refresh_search(session, contact)
         await events.record(
             session,
@@ -200,18 +138,18 @@ async def undo(session: AsyncSession, record: MergeRecord, *, at: datetime, acto
             contact_id=contact.id,
             user_id=contact.owner_id,
             actor_id=actor_id,
-            details={"merge_id": record.id, "other_id": gone.id if contact is kept else kept.id},
+            details={"merge_id": record.id, "other_id": other.id, "name": other.name},
         )
     return gone
 
 
 async def get(session: AsyncSession, merge_id: int) -> MergeRecord:
-    """Return a merge, locked.
+    """Return a merge.
 
     Raises:
         NotFound: there is none.
     """
-    record = await session.get(MergeRecord, merge_id, with_for_update=True)
+    record = await session.get(MergeRecord, merge_id)
     if record is None:
         raise NotFound("merge", merge_id)
     return record
@@ -227,90 +165,25 @@ async def of_contact(session: AsyncSession, contact_id: int) -> list[MergeRecord
     return list(rows)
 
 
-async def reassign(
-    session: AsyncSession,
-    conversation_id: int,
-    *,
-    to: Contact,
-    at: datetime,
-    actor_id: int | None,
-    address: tuple[str, str] | None = None,
-) -> None:
-    """Give a conversation, with all that was said in it, to another contact.
-
-    `address` (scheme, value) is the one it came from: what comes from there next is then this contact's too.
-
-    Raises:
-        NotFound: there is no such conversation. Rejected: it is theirs already.
-    """
-    row = (
-        await session.execute(
-            text("SELECT contact_id, connection_id, thread FROM conversations WHERE id = :id FOR UPDATE"),
-            {"id": conversation_id},
+async def now_part_of(session: AsyncSession, contact_id: int) -> int | None:
+    """Return the contact that one was merged into, through as many merges as there were; None if it was not."""
+    found = None
+    while True:
+        kept_id = await session.scalar(
+            select(MergeRecord.kept_id)
+            .where(MergeRecord.gone_id == (found or contact_id), MergeRecord.undone_at.is_(None))
+            .order_by(MergeRecord.id.desc())
+            .limit(1)
         )
-    ).first()
-    if row is None:
-        raise NotFound("conversation", conversation_id)
-    if row.contact_id == to.id:
-        raise Rejected("It is theirs already", field="contact_id")
-    await _lock(session, row.contact_id, to.id)
-    before = row.contact_id
-    clash = await session.scalar(
-        text(
-            "SELECT id FROM conversations WHERE contact_id = :to AND connection_id = :connection AND thread = :thread"
-        ),
-        {"to": to.id, "connection": row.connection_id, "thread": row.thread},
-    )
-    thread = f"{row.thread}{_APART}{conversation_id}" if clash is not None else row.thread
-    values = {"to": to.id, "id": conversation_id, "thread": thread, "before": before}
-    await session.execute(
-        text("UPDATE conversations SET contact_id = :to, thread = :thread, version = version + 1 WHERE id = :id"),
-        values,
-    )
-    for table in ("messages", "tasks", "events"):
-        await session.execute(
-            text(
-                f"UPDATE {table} SET contact_id = :to "  # noqa: S608 - our own tables
-                "WHERE conversation_id = :id AND contact_id = :before"
-            ),
-            values,
-        )
-    if address is not None:
-        await session.execute(
-            text(
-                "UPDATE identities SET contact_id = :to "
-                "WHERE scheme = :scheme AND value = :value AND contact_id = :before"
-            ),
-            {**values, "scheme": address[0], "value": address[1]},
-        )
-    session.expire_all()
-    old = await session.get(Contact, before)
-    for contact in (old, await session.get(Contact, to.id)):
-        if contact is not None:
-            contact.version += 1
-            await contacts.refresh_search(session, contact)
-    for contact_id in (before, to.id):
-        await events.record(
-            session,
-            "conversation.moved",
-            at,
-            contact_id=contact_id,
-            conversation_id=conversation_id,
-            actor_id=actor_id,
-            details={"from": before, "to": to.id},
-        )
+        if kept_id is None:
+            return found
+        found = kept_id
 
 
-def plain_thread(thread: str) -> str:
-    """Return a conversation's thread as its channel knows it, whatever merges have made of it."""
-    return thread.rpartition(_APART)[0] if _APART in thread and thread.rpartition(_APART)[2].isdigit() else thread
-
-
-async def _lock(session: AsyncSession, *contact_ids: int) -> None:
-    """Keep intake, which takes the same locks, from these contacts until the transaction ends."""
-    await session.execute(
-        text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:ids AS bigint[])) AS k"), {"ids": sorted(contact_ids)}
-    )
+async def _locked(session: AsyncSession, *contact_ids: int) -> list[Contact]:
+    """Lock contacts and read them anew, so that nothing is hung on one that is about to go."""
+    statement = select(Contact).where(Contact.id.in_(contact_ids)).order_by(Contact.id).with_for_update()
+    return list(await session.scalars(statement.execution_options(populate_existing=True)))
 
 
 _TAKEN_OVER = ("name", "company_id", "company_name", "language", "owner_id", "team_id")
@@ -334,14 +207,36 @@ def _take_over(kept: Contact, gone: Contact) -> dict[str, Any]:
     return changed
 
 
+def _give_back(kept: Contact, changed: dict[str, Any]) -> None:
+    """Take from the kept contact what it had of the other one, unless somebody changed it since."""
+    for field, (before, after) in changed.items():
+        if field == "tags":
+            kept.tags = [tag for tag in kept.tags if tag in before or tag not in after]
+        elif field == "custom":
+            taken = {name: value for name, value in after.items() if name not in before}
+            kept.custom = {
+                name: value for name, value in kept.custom.items() if name not in taken or value != taken[name]
+            }
+        elif getattr(kept, field) == after:
+            setattr(kept, field, before)
+
+
 def _row_of(contact: Contact) -> dict[str, Any]:
     row = {column.name: getattr(contact, column.name) for column in _columns()}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
 
-def _values_of(row: dict[str, Any]) -> dict[str, Any]:
+async def _values_of(session: AsyncSession, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of a contact that was kept as JSON, without whoever and whatever is no more."""
     values = {column.name: row[column.name] for column in _columns() if column.name in row}
     values["created_at"] = datetime.fromisoformat(values["created_at"])
+    values["version"] += 1
+    for column in _columns():
+        for key in column.foreign_keys:
+            table = key.column.table
+            if values.get(column.name) is not None:
+                there = select(key.column).select_from(table).where(key.column == values[column.name])
+                values[column.name] = await session.scalar(there)
     return values
 
 
@@ -351,93 +246,71 @@ def _columns() -> Any:
     return table.columns
 
 
-async def _move_conversations(session: AsyncSession, record: MergeRecord) -> None:
-    """Move conversations. Where the kept contact has one of the same thread over the same channel, the thread of the
-    one that comes is set apart; it goes on by itself, with its own other side.
-    """
+async def _move_candidates(session: AsyncSession, record: MergeRecord) -> None:
+    """Whoever looked like the one that goes looks like the one that stays."""
     await session.execute(
         text(
-            f"""
-            WITH going AS (
-                SELECT g.id, g.thread, EXISTS (
-                    SELECT FROM conversations k WHERE k.contact_id = :kept AND k.connection_id = g.connection_id
-                    AND k.thread = g.thread) AS clashes
-                FROM conversations g WHERE g.contact_id = :gone FOR UPDATE
-            ), moved AS (
-                UPDATE conversations c SET contact_id = :kept, version = c.version + 1,
-                       thread = CASE WHEN going.clashes THEN going.thread || '{_APART}' || c.id ELSE c.thread END
-                FROM going WHERE c.id = going.id RETURNING c.id, going.thread
+            """
+            WITH pairs AS (
+                DELETE FROM duplicate_candidates WHERE contact_id = :gone OR other_id = :gone RETURNING *
+            ), removed AS (
+                INSERT INTO merged_rows (merge_id, table_name, row_id, action, before)
+                SELECT :merge, 'duplicate_candidates', id, 'removed', to_jsonb(pairs) FROM pairs
+            ), others AS (
+                SELECT *, CASE WHEN contact_id = :gone THEN other_id ELSE contact_id END AS third FROM pairs
+            ), added AS (
+                INSERT INTO duplicate_candidates (contact_id, other_id, reason, details, dismissed, created_at)
+                SELECT least(third, :kept), greatest(third, :kept), reason, details, dismissed, created_at
+                FROM others WHERE third <> :kept ON CONFLICT DO NOTHING RETURNING *
             )
             INSERT INTO merged_rows (merge_id, table_name, row_id, action, before)
-            SELECT :merge, 'conversations', id, 'moved', jsonb_build_object('thread', thread) FROM moved
-            """  # noqa: S608 - our own words
+            SELECT :merge, 'duplicate_candidates', id, 'added', to_jsonb(added) FROM added
+            """
         ),
         {"kept": record.kept_id, "gone": record.gone_id, "merge": record.id},
     )
 
 
-async def _move_candidates(session: AsyncSession, record: MergeRecord, *, at: datetime) -> None:
-    """Whoever looked like the one that goes looks like the one that stays."""
-    pairs = list(
-        await session.scalars(
-            select(DuplicateCandidate).where(
-                (DuplicateCandidate.contact_id == record.gone_id) | (DuplicateCandidate.other_id == record.gone_id)
-            )
-        )
+async def _bring_back_candidates(session: AsyncSession, record: MergeRecord, *, at: datetime) -> None:
+    """Let those who looked alike before look alike again; the two themselves are known to be two people now.
+
+    Also of merges into this contact that were undone before, while the other one of a pair was still part of it.
+    """
+    where = {"kept": record.kept_id, "gone": record.gone_id, "merge": record.id}
+    await session.execute(
+        text(
+            """
+            DELETE FROM duplicate_candidates d USING merged_rows r
+            WHERE r.merge_id = :merge AND r.table_name = 'duplicate_candidates' AND r.action = 'added'
+              AND d.id = r.row_id AND NOT d.dismissed
+            """
+        ),
+        where,
     )
-    for pair in pairs:
-        before = {
-            "contact_id": pair.contact_id,
-            "other_id": pair.other_id,
-            "reason": pair.reason,
-            "details": pair.details,
-            "dismissed": pair.dismissed,
-            "created_at": pair.created_at.isoformat(),
-        }
-        session.add(
-            MergedRow(merge_id=record.id, table="duplicate_candidates", row_id=pair.id, action="removed", before=before)
-        )
-        other = pair.other_id if pair.contact_id == record.gone_id else pair.contact_id
-        if other != record.kept_id:
-            first, second = sorted((other, record.kept_id))
-            await session.execute(
-                text(
-                    "INSERT INTO duplicate_candidates (contact_id, other_id, reason, details, dismissed, created_at) "
-                    "VALUES (:first, :second, :reason, CAST(:details AS jsonb), :dismissed, :at) "
-                    "ON CONFLICT DO NOTHING"
-                ),
-                {
-                    "first": first,
-                    "second": second,
-                    "reason": pair.reason,
-                    "details": json_text(pair.details),
-                    "dismissed": pair.dismissed,
-                    "at": at,
-                },
-            )
-        await session.delete(pair)
-    await session.flush()
-
-
-async def _bring_back_candidates(session: AsyncSession, record: MergeRecord) -> None:
-    """Let those who looked alike before look alike again; the two themselves are two people now."""
     await session.execute(
         text(
             """
             INSERT INTO duplicate_candidates (id, contact_id, other_id, reason, details, dismissed, created_at)
-            SELECT r.row_id, (r.before->>'contact_id')::bigint, (r.before->>'other_id')::bigint, r.before->>'reason',
-                   r.before->'details', (r.before->>'dismissed')::bool, (r.before->>'created_at')::timestamptz
-            FROM merged_rows r
-            WHERE r.merge_id = :merge AND r.table_name = 'duplicate_candidates'
-              AND EXISTS (SELECT FROM contacts WHERE id = (r.before->>'contact_id')::bigint)
-              AND EXISTS (SELECT FROM contacts WHERE id = (r.before->>'other_id')::bigint)
+            SELECT r.row_id, one.id, other.id, r.before->>'reason', r.before->'details',
+                   (r.before->>'dismissed')::bool, (r.before->>'created_at')::timestamptz
+            FROM merges m JOIN merged_rows r ON r.merge_id = m.id
+            JOIN contacts one ON one.id = (r.before->>'contact_id')::bigint
+            JOIN contacts other ON other.id = (r.before->>'other_id')::bigint
+            WHERE m.kept_id = :kept AND (m.id = :merge OR m.undone_at IS NOT NULL)
+              AND r.table_name = 'duplicate_candidates' AND r.action = 'removed'
+              AND :gone IN (one.id, other.id)
             ON CONFLICT DO NOTHING
             """
         ),
-        {"merge": record.id},
+        where,
     )
-    first, second = sorted((record.kept_id, record.gone_id))
     await session.execute(
-        text("UPDATE duplicate_candidates SET dismissed = true WHERE contact_id = :first AND other_id = :second"),
-        {"first": first, "second": second},
+        text(
+            """
+            INSERT INTO duplicate_candidates (contact_id, other_id, reason, dismissed, created_at)
+            VALUES (:first, :second, 'merged_before', true, :at)
+            ON CONFLICT (contact_id, other_id) DO UPDATE SET dismissed = true
+            """
+        ),
+        {"first": min(record.kept_id, record.gone_id), "second": max(record.kept_id, record.gone_id), "at": at},
     )

@@ -22,6 +22,7 @@ class Notification(Base):
     __table_args__ = (
         Index("uq_notifications_event", "user_id", "event_id", unique=True),
         Index("ix_notifications_user_id", "user_id", "id"),
+        Index("ix_notifications_contact_id", "contact_id", postgresql_where=text("contact_id IS NOT NULL")),
         Index("ix_notifications_unread", "user_id", postgresql_where=text("read_at IS NULL")),
     )
 

@@ -129,7 +129,8 @@ class _Route:
             resources=self._resources,
             if_match=request.headers.get(hdrs.IF_MATCH) if endpoint.writes else None,
         )
-        key = request.headers.get(idempotency.HEADER) if endpoint.method == "POST" else None
+        is_kept = endpoint.method == "POST" and not endpoint.commits
+        key = request.headers.get(idempotency.HEADER) if is_kept else None
         if key is None:
             return await self._call(request, call, arguments)
         return await self._call_once(request, call, arguments, key, body)

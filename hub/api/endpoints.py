@@ -114,6 +114,8 @@ class Endpoint:
     administrative  that the general scopes `read` and `write` do not reach it
     refuses         statuses of refusals beyond those every endpoint has, for the documentation
     secret          that the answer holds a secret, which is not kept for a repeat with the same Idempotency-Key
+    commits         that the handler ends its transaction itself, so as to wait for somebody outside without one; an
+                    Idempotency-Key is of no effect, and repeating the call must do no harm
     """
 
     method: str
@@ -125,6 +127,7 @@ class Endpoint:
     administrative: bool = False
     refuses: tuple[int, ...] = ()
     secret: bool = False
+    commits: bool = False
     limit: int = JSON_LIMIT
     shape: Shape = field(init=False)
 

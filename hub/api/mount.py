@@ -28,6 +28,7 @@ from hub.api.resources import (
     leads,
     lost_reasons,
     me,
+    merges,
     messages,
     notifications,
     pipelines,
@@ -49,6 +50,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(
     endpoint
     for module in (
         contacts,
+        merges,
         companies,
         conversations,
         messages,

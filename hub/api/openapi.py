@@ -164,7 +164,7 @@ def _parameters(endpoint: Endpoint, query: Schema) -> Iterator[Schema]:
         if name in query.get("required", ()):
             parameter["required"] = True
         yield parameter
-    if endpoint.method == "POST":
+    if endpoint.method == "POST" and not endpoint.commits:
         yield {"$ref": "#/components/parameters/IdempotencyKey"}
     if endpoint.is_versioned and endpoint.shape.ids:
         yield {"$ref": f"#/components/parameters/{'IfMatch' if endpoint.writes else 'IfNoneMatch'}"}

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels import registry
-from channels.contract import ChannelSettings
 from core.connections import Connection
 from core.kernel.errors import NotFound, Rejected
 from core.sales.pipelines import Pipeline
 from core.staff import teams, users
-from hub.connections import is_made
+from hub import channel_forms
+from hub.channel_forms import KindForm
 
 COMMON = {
     "default_country": "country of phones written without one, such as RU (the workspace's)",
@@ -41,7 +39,8 @@ def checked_names(kind: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]
     Raises:
         NotFound: there is no such kind. Rejected: a setting is none of this kind's, or was given twice.
     """
-    known = [*registry.settings_class(kind).model_fields, *COMMON]
+    own = [field.name for field in channel_forms.form_of(kind).fields]
+    known = [*own, *COMMON, *(name for name in registry.settings_class(kind).model_fields if name not in own)]
     given: dict[str, str] = {}
     for name, value in pairs:
         if name not in known:
@@ -54,25 +53,29 @@ def checked_names(kind: str, pairs: Sequence[tuple[str, str]]) -> dict[str, str]
     return given
 
 
-def described(settings: type[ChannelSettings]) -> list[dict[str, Any]]:
-    """Describe a kind's own settings: name, whether it is secret, whether it is needed, its default."""
-    fields = []
-    for name, field in settings.model_fields.items():
-        default = None if field.is_required() or is_secret(field) else field.get_default(call_default_factory=True)
-        fields.append(
-            {
-                "name": name,
-                "secret": is_secret(field),
-                "required": field.is_required() and not is_made(field),
-                "default": list(default) if isinstance(default, tuple | frozenset) else default,
-            }
-        )
-    return fields
+def described(form: KindForm) -> list[dict[str, Any]]:
+    """Describe a kind's own settings, as `connection kinds --json` prints them."""
+    return [
+        {
+            "name": field.name,
+            "title": field.title,
+            "description": field.description,
+            "type": field.kind,
+            "secret": field.kind == "secret",
+            "required": field.is_required,
+            "made": field.is_made,
+            "advanced": field.is_advanced,
+            "default": field.default,
+            "choices": list(field.choices),
+        }
+        for field in form.fields
+    ]
 
 
-def is_secret(field: FieldInfo) -> bool:
-    """Whether a setting is sealed and never shown again."""
-    return SecretStr in (field.annotation, *get_args(field.annotation))
+def read(kind: str, own: dict[str, str]) -> dict[str, Any]:
+    """Return a kind's own settings as its class takes them: lists from what stands between commas."""
+    fields = {field.name: field for field in channel_forms.fields_of(registry.settings_class(kind))}
+    return {name: channel_forms.from_text(fields[name], typed) for name, typed in own.items()}
 
 
 async def split(session: AsyncSession, given: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

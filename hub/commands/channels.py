@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from channels import registry
+from channels.contract import Checker
 from core import connections as stored
 from core.connections import Connection
-from core.kernel.errors import HubError
 from core.kernel.secrets import Vault
-from core.staff import audit
-from hub import connections
+from core.staff import audit, workspace
+from hub import care, channel_forms, channel_upkeep, connections, logs
+from hub.channel_forms import FormField, KindForm
 from hub.commands import channel_settings
 from hub.commands.probing import Answer, asked
-from hub.commands.workplace import CLIENT, CLOCK, base_url, moment, show, table, workplace
+from hub.commands.workplace import CLIENT, CLOCK, base_url, moment, say, show, table, workplace
+from hub.connections import Live, Switchboard
 from hub.settings import Settings
+from hub.web_client import open_web, tools_for
 from webhooks.deliveries import Delivery, DeliveryState
 
 
 async def add(settings: Settings, options: argparse.Namespace) -> int:
     """Connect a channel and print its id, key and hook URL as JSON."""
     given = channel_settings.checked_names(options.kind, options.set)
+    vault = Vault(settings.secret_key())
     async with workplace(settings) as database, database.transaction() as session:
-        common, own = await channel_settings.split(session, given)
+        common, typed = await channel_settings.split(session, given)
+        own = channel_settings.read(options.kind, typed)
         connection = await connections.create(
             session,
-            Vault(settings.secret_key()),
+            vault,
             kind=options.kind,
             title=options.title,
             settings=own,
@@ -42,8 +48,21 @@ async def add(settings: Settings, options: argparse.Namespace) -> int:
             "key": connection.key,
             "hook_url": f"{base_url(settings)}/hooks/{connection.key}",
         }
+        kept = {**connection.settings, **channel_upkeep.opened(vault, connection)}
     show(shown)
+    _say_once(channel_forms.form_of(options.kind), shown["hook_url"], own, kept)
     return 0
+
+
+def _say_once(form: KindForm, hook_url: str, own: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Tell the administrator, apart from the JSON, which secrets were made: they are never told again."""
+    made = channel_forms.made_at_random(form, own, kept)
+    if made:
+        say("Made at random, and shown this once. What the provider asks for, enter there:")
+    for name, value in made.items():
+        say(f"  {name}: {value}")
+    if (address := channel_forms.hook_with_token(form, hook_url, made)) is not None:
+        say(f"The hook's address with its token: {address}")
 
 
 async def list_all(settings: Settings, options: argparse.Namespace) -> int:
@@ -96,15 +115,19 @@ async def _last_received(session: AsyncSession) -> dict[int, datetime]:
 
 
 async def test(settings: Settings, options: argparse.Namespace) -> int:
-    """Check what can be checked of a channel without its provider; 1 if something is wrong."""
-    async with workplace(settings) as database, database.reading() as session:
-        connection = await stored.get(session, options.id)
-        findings = [
-            _secrets(connection, settings),
-            _health(connection),
-            *await _deliveries(session, connection.id),
-        ]
-    base = (options.url or base_url(settings)).rstrip("/")
+    """Check a channel: as it is stored, with its provider, and at its hook; 1 if something is wrong."""
+    vault = Vault(settings.secret_key())
+    async with workplace(settings) as database:
+        async with database.reading() as session:
+            connection = await stored.get(session, options.id)
+            deliveries = await _deliveries(session, connection.id)
+            company = await workspace.get(session)
+        findings = [_secrets(connection, vault), _health(connection)]
+        base = (options.url or base_url(settings)).rstrip("/")
+        if findings[0][0] == "ok":
+            live = Switchboard(database, vault).build(connection, company)
+            findings.append(await _provider(live, base))
+    findings += deliveries
     findings.append(_hook(await asked(f"{base}/hooks/{connection.key}"), base))
     failed = any(verdict == "wrong" for verdict, _ in findings)
     if options.json:
@@ -116,18 +139,28 @@ async def test(settings: Settings, options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _secrets(connection: Connection, settings: Settings) -> tuple[str, str]:
-    try:
-        secrets = Vault(settings.secret_key()).open(connection.sealed, belongs_to=f"connection:{connection.key}")
-        registry.build(connection.kind, {**connection.settings, **secrets})
-    except HubError as error:
-        return "wrong", str(error)
+def _secrets(connection: Connection, vault: Vault) -> tuple[str, str]:
+    if (reason := connections.trouble(vault, connection)) is not None:
+        return "wrong", reason
     return "ok", "Its settings are complete and its secrets can be opened"
 
 
+async def _provider(live: Live, base: str) -> tuple[str, str]:
+    """Ask the provider whether our account works. Nothing is sent to anybody, and nothing is stored."""
+    if not isinstance(live.channel, Checker):
+        return "note", "Its provider cannot be asked: send something to see it work"
+    async with open_web() as web:
+        finding = await care.asked(live, tools_for(web, live, now=CLOCK.now, public_url=base))
+    facts = ", ".join(f"{name}: {value}" for name, value in finding.facts.items() if value)
+    sentence = f"{finding.detail} ({facts})" if facts else finding.detail
+    return "ok" if finding.is_well else "wrong", sentence
+
+
 def _health(connection: Connection) -> tuple[str, str]:
-    if connection.paused_because is None:
+    if connection.paused_because is None and connection.health == stored.Health.ACTIVE:
         return "ok", f"It is {connection.health}"
+    if connection.paused_because is None:
+        return "note", f"It is {connection.health}: {connection.trouble or 'the hub is looking into it'}"
     hint = f"switchyard connection resume {connection.id}"
     return "wrong", f"It is paused: {connection.paused_because}. When that is mended: {hint}"
 
@@ -176,7 +209,8 @@ async def resume(settings: Settings, options: argparse.Namespace) -> int:
     """Let a channel take and send again."""
     async with workplace(settings) as database, database.transaction() as session:
         connection = await stored.get(session, options.id)
-        await stored.resume(session, connection)
+        at = CLOCK.now()
+        await channel_upkeep.resume(session, Vault(settings.secret_key()), connection, at=at, actor_id=None)
         _note(session, "connection.resumed", connection.id)
         title = connection.title
     print(f"{title} takes and sends again")
@@ -185,33 +219,40 @@ async def resume(settings: Settings, options: argparse.Namespace) -> int:
 
 async def kinds(settings: Settings, options: argparse.Namespace) -> int:
     """Show each kind with the settings it takes."""
-    listed = []
-    for kind in sorted(registry.KINDS):
-        fields = channel_settings.described(registry.settings_class(kind))
-        listed.append({"kind": kind, "title": registry.channel_class(kind).title, "settings": fields})
+    logs.configure(settings.log_format, level=logging.WARNING)
+    forms = channel_forms.all_forms()
     if options.json:
+        listed = [
+            {"kind": form.kind, "title": form.title, "group": form.group, "settings": channel_settings.described(form)}
+            for form in forms
+        ]
         common = [{"name": name, "about": about} for name, about in channel_settings.COMMON.items()]
         show({"kinds": listed, "common": common})
         return 0
-    for entry in listed:
-        print(f"{entry['kind']}  {entry['title']}")
-        for field in fields_lines(entry["settings"]):
-            print(f"    {field}")
+    for form in forms:
+        print(f"{form.kind}  {form.title}")
+        for field in form.fields:
+            print(f"    {field_line(field)}")
     print("\nEvery kind also takes:")
     for name, about in channel_settings.COMMON.items():
-        print(f"    {name:17}{about}")
-    print("\n* is kept sealed and never shown again")
+        print(f"    {name:22}{about}")
+    print("\n* is kept sealed and never shown again. Settings in (brackets) few people need")
     return 0
 
 
-def fields_lines(fields: object) -> list[str]:
-    """Word a kind's settings for people, a line each."""
-    assert isinstance(fields, list)
-    return [
-        f"{field['name'] + ('*' if field['secret'] else ''):17}"
-        + ("needed" if field["required"] else f"default {field['default']}" if field["default"] else "may be left out")
-        for field in fields
-    ]
+def field_line(field: FormField) -> str:
+    """Word a kind's setting for people, in one line."""
+    name = field.name + ("*" if field.kind == "secret" else "")
+    if field.is_required:
+        need = "needed"
+    elif field.is_made:
+        need = "made at random if left out"
+    elif field.choices:
+        need = " or ".join(field.choices) + f"; default {field.default}"
+    else:
+        need = f"default {field.default}" if field.default else "may be left out"
+    shown = f"({name})" if field.is_advanced else name
+    return f"{shown:22}{field.title}: {need}"
 
 
 def _note(session: AsyncSession, action: str, connection_id: int) -> None:

@@ -33,7 +33,7 @@ async def show(visit: Visit, conversation_id: int) -> web.Response:
     values = await desk(visit, found)
     if visit.is_partial:
         return visit.page("inbox/_desk.html", **values)
-    return visit.page("inbox/inbox.html", **await inbox_list.listed(visit, selected=found.id), **values)
+    return visit.page("inbox/inbox.html", **{**await inbox_list.listed(visit, selected=found.id), **values})
 
 
 async def desk(visit: Visit, found: Conversation) -> dict[str, Any]:

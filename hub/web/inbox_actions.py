@@ -54,7 +54,7 @@ async def snooze(visit: Visit, conversation_id: int) -> web.Response:
     found = await changing(visit, Conversation, conversation_id)
     until = _until(visit)
     await conversations.snooze(visit.session, found, until=until, at=visit.viewer.now, actor_id=visit.user.id)
-    return visit.done(f"/conversations/{found.id}", N_("Put aside"), undo=f"/conversations/{found.id}/reopening")
+    return visit.done(f"/conversations/{found.id}", N_("Was put aside"), undo=f"/conversations/{found.id}/reopening")
 
 
 def _until(visit: Visit) -> datetime:

@@ -72,17 +72,14 @@ async def _refused(visit: Visit, conversation: Conversation, refusal: DomainErro
         # 200, since a browser notes any other status as an error in its console, and this one is shown by its field
         return _json({"errors": errors, "form_error": form_error})
     values = {name: visit.field(name) for name in ("text", "subject", "channel", "send_at", "mode")}
-    return visit.page(
-        "inbox/inbox.html",
-        status=422,
-        **{
-            **await inbox_list.listed(visit, selected=conversation.id),
-            **await inbox.desk(visit, conversation),
-            **await inbox_composer.composer_of(
-                visit, conversation, values=values, errors=errors, form_error=form_error
-            ),
-        },
-    )
+    page = {
+        **await inbox_list.listed(visit, selected=conversation.id),
+        **await inbox.desk(visit, conversation),
+        "values": values,
+        "errors": errors,
+        "form_error": form_error,
+    }
+    return visit.page("inbox/inbox.html", status=422, **page)
 
 
 def _wants_json(visit: Visit) -> bool:

@@ -40,11 +40,11 @@ LONGEST = 200
 
 _VIEWS = {
     "mine": N_("Mine"),
-    "unassigned": N_("Nobody's"),
-    "open": N_("Open"),
-    "waiting": N_("Waiting"),
-    "snoozed": N_("Snoozed"),
-    "resolved": N_("Resolved"),
+    "unassigned": N_("Unassigned"),
+    "open": N_("All open"),
+    "waiting": N_("Unanswered"),
+    "snoozed": N_("On hold"),
+    "resolved": N_("All resolved"),
 }
 _STANDARD = "open"
 _SORTS = {"waiting": "waiting_since", "snoozed": "snoozed_until"}

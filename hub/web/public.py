@@ -1,4 +1,4 @@
-"""Pages for the public: the hosted form and its thanks, the script of a pasted form, and what crawlers are told."""
+"""Pages for the public: the hosted form and its thanks, the script of a pasted form or chat, what crawlers are told."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from channels import form_fields
 from channels.contract import Receiver
 from channels.form_fields import Meant
 from channels.webform import WebForm
+from channels.widget import Widget
 from core.kernel import addresses
 from core.kernel.errors import NotFound
 from core.staff import workspace
@@ -23,6 +24,7 @@ from hub import hooks
 from hub.connections import Live
 from hub.hooks import HUB
 from hub.i18n import translator_for
+from hub.web import widget_script
 from hub.web.rendering import Viewer
 from hub.web.visits import SAFE, shown
 from hub.web.words import N_
@@ -175,15 +177,20 @@ async def thanks(request: web.Request, viewer: Viewer) -> web.StreamResponse:
 
 
 async def script(request: web.Request) -> web.StreamResponse:
-    """Serve the script of a pasted form. Any site may load it; the hook decides whose form it takes."""
+    """Serve the script of a pasted form or of a chat widget. Any site may load it; the door decides whose words it
+    takes.
+    """
     hub = request.app[HUB]
     live = await hooks.find(hub, hub.switchboard.by_key, request.match_info["key"])
-    if live is None or not isinstance(live.channel, WebForm):
+    if live is not None and isinstance(live.channel, Widget):
+        text = widget_script.script(live.channel)
+    elif live is not None and isinstance(live.channel, WebForm):
+        settings = {"origins": sorted(live.channel.allowed_origins)}
+        text = _source().replace("SETTINGS", msgspec.json.encode(settings).decode())
+    else:
         headers = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "cross-origin"}
-        text = "console.warn('Switchyard: there is no form at this address any more')\n"
+        text = "console.warn('Switchyard: there is no form or chat at this address any more')\n"
         return web.Response(status=404, text=text, content_type="text/javascript", headers=headers)
-    settings = {"origins": sorted(live.channel.allowed_origins)}
-    text = _source().replace("SETTINGS", msgspec.json.encode(settings).decode())
     tag = hashlib.sha256(text.encode()).hexdigest()[:20]
     headers = CIMultiDict(
         {

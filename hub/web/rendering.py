@@ -97,6 +97,7 @@ class Renderer:
             tone=lambda state: words.TONES.get(str(state), ""),
             kind_icon=lambda kind: words.ICONS.get(str(kind), "circle"),
             ago=self._ago,
+            lasting=self._lasting,
             deadline=self._deadline,
             languages=i18n.LANGUAGES,
         )
@@ -243,6 +244,16 @@ class Renderer:
             text = self._in_words(context, pattern, seconds)
         return Markup('<time datetime="{}" data-relative title="{}">{}</time>').format(
             _machine(value), self._moment(context, value), text
+        )
+
+    @pass_context
+    def _lasting(self, context: Context, since: datetime | None) -> Markup:
+        """Write for how long something lasts by now; when it began is its title, and the browser keeps it ticking."""
+        if since is None:
+            return Markup("")
+        text = self._in_words(context, "{duration}", (context["viewer"].now - since).total_seconds())
+        return Markup('<time datetime="{}" data-lasting title="{}">{}</time>').format(
+            _machine(since), self._moment(context, since), text
         )
 
     @pass_context

@@ -21,12 +21,26 @@ from hub import connections as configured
 from hub.channel_forms import FormField, KindForm
 from hub.web import places, settings_channel_secrets
 from hub.web.channel_guides import CHOICES, guide_of
+from hub.web.settings_channel_secrets import hint
 from hub.web.settings_forms import Fields, Refused, note, require_version, tried
 from hub.web.visits import Visit
 from hub.web.words import N_
 
 PROPOSED_RATE = 600
 """Requests a minute that a form added here takes, unless somebody says otherwise: it stops floods, not visitors."""
+
+_SAID_BELOW = (
+    N_("This is needed"),
+    N_("That is too long"),
+    N_("Choose one of the list"),
+    N_("This is not written as it should be"),
+    N_("Write a number"),
+    N_("Write a number from %(ge)s on"),
+    N_("Write a number above %(gt)s"),
+    N_("Write a number up to %(le)s"),
+    N_("Write a number below %(lt)s"),
+)
+"""What `hub.channel_forms` says of a field, for the catalogues."""
 
 _COMMON = (
     "title",
@@ -296,7 +310,7 @@ def _shown(visit: Visit, field: FormField, own: dict[str, Any], *, is_set: bool)
     return ShownField(
         name=field.name,
         title=visit.translate(field.title),
-        hint=visit.translate(field.description) if field.description else "",
+        hint=hint(visit, field),
         kind=field.kind,
         is_required=field.is_required,
         is_made=field.is_made,

@@ -12,6 +12,7 @@ from channels import registry
 from core.connections import Connection
 from core.staff import access
 from hub import channel_forms, channel_upkeep
+from hub.channel_forms import FormField
 from hub.web.channel_guides import guide_of, is_called
 from hub.web.settings_forms import note
 from hub.web.visits import Visit
@@ -43,7 +44,7 @@ def once(visit: Visit, connection: Connection, made: Mapping[str, str], *, is_ne
     form = channel_forms.form_of(connection.kind)
     hook_url = f"{visit.hub.public_url}/hooks/{connection.key}"
     shown = [
-        ShownSecret(field.name, visit.translate(field.title), visit.translate(field.description), made[field.name])
+        ShownSecret(field.name, visit.translate(field.title), hint(visit, field), made[field.name])
         for field in form.fields
         if field.name in made
     ]
@@ -58,6 +59,11 @@ def once(visit: Visit, connection: Connection, made: Mapping[str, str], *, is_ne
         is_public=is_public(hook_url),
         steps=[visit.translate(step) for step in guide_of(connection.kind).steps],
     )
+
+
+def hint(visit: Visit, field: FormField) -> str:
+    """Return what is said below a field, in the person's language; marks of code are of no use on a page."""
+    return visit.translate(field.description).replace("`", "") if field.description else ""
 
 
 def registration(visit: Visit, connection: Connection, hook_url: str) -> str | None:

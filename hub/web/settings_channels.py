@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from core import connections
 from core.connections import Connection, Health
+from core.kernel.errors import Conflict
 from core.sales.leads import Lead
 from core.staff import access
 from core.talk.outbox import ProviderExchange
@@ -30,6 +31,11 @@ from hub.web.snippet import snippet
 from hub.web.visits import Visit
 from hub.web.words import N_
 
+_SAID_BELOW = (
+    N_("Ready. Its provider cannot be asked: send something to see it work"),
+    N_("Something came over this channel, which would lose where it came from. Pause it instead"),
+)
+"""What the hub says of channels, for the catalogues."""
 _EXCHANGES = 10
 _TEMPLATES = 200
 
@@ -225,7 +231,10 @@ async def remove(visit: Visit, connection_id: int) -> web.StreamResponse:
     """Remove a channel over which nothing came yet, and take our hook back from its provider."""
     connection = await _locked(visit, connection_id)
     live = visit.hub.switchboard.by_id(connection_id)
-    await channel_upkeep.remove(visit.session, connection)
+    try:
+        await channel_upkeep.remove(visit.session, connection)
+    except Conflict as error:
+        raise Conflict(visit.translate(str(error))) from None
     note(visit, "connection.removed", "connection", connection_id, {"title": connection.title})
     await visit.session.commit()
     if live is not None:

@@ -1,4 +1,4 @@
-"""The snippet: what somebody pastes into their own site to have a web form there."""
+"""The snippet: what somebody pastes into their own site to have a web form or the chat widget there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from markupsafe import escape
 
 class Pasted(Protocol):
     """What of a connection the snippet needs; both the stored one and the live one have it."""
+
+    @property
+    def kind(self) -> str:
+        """Which kind of channel it is."""
+        ...
 
     @property
     def key(self) -> str:
@@ -27,9 +32,18 @@ class Pasted(Protocol):
 
 
 def snippet(form: Pasted, public_url: str) -> str:
-    """Return the HTML to paste: the form appears where the tag stands, and visitors without scripts get a link."""
+    """Return the HTML to paste: a form appears where the tag stands, and visitors without scripts get a link to it; a
+    chat widget stands in the corner of every page that has the tag.
+    """
     base = public_url.rstrip("/")
     tag = f'<script src="{escape(base)}/w/{form.key}.js" async></script>'
-    if form.slug is None:
+    if form.slug is None or form.kind == "widget":
         return tag
     return f'{tag}\n<noscript><a href="{escape(base)}/f/{form.slug}">{escape(form.title)}</a></noscript>'
+
+
+def allowances(public_url: str) -> str:
+    """Return what a site has to add to its Content-Security-Policy, if it has one, for what is pasted to work there."""
+    base = public_url.rstrip("/")
+    socket = f"ws{base.removeprefix('http')}"
+    return f"script-src {base}; connect-src {base} {socket}; img-src {base}"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from channels.contract import Tools
-from channels.email import outgoing
+from channels.email import letters, outgoing
 from channels.email.mailbox import Pace
 from channels.errors import (
     Misconfigured,
@@ -450,6 +450,20 @@ async def test_answers_may_be_asked_to_an_address_that_tells_the_conversation():
 async def test_a_letter_without_a_subject_gets_one():
     found, _ = await composed(text="Здравствуйте!\nВаш заказ готов")
     assert found["Subject"] == "Здравствуйте! Ваш заказ готов"
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Окно на кухне не закрывается, и подоконник помещается ни на волос шире старого, когда придёт мастер",
+        "Short",
+        "A subject of plain letters that goes on for longer than seventy-eight characters, as some people like to write",
+        "Ответ: 😀 " * 20,
+    ],
+)
+async def test_a_long_subject_arrives_as_it_was_written(subject):
+    raw, _ = await written(text="x", subject=subject)
+    assert letters.read(raw).subject.removeprefix("Re: ") == " ".join(subject.split())
 
 
 @pytest.mark.parametrize("kind", ["message/rfc822", "multipart/mixed", "", "nonsense", "text/html; charset=x"])

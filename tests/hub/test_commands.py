@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 import time
 
 import pytest
-from pydantic import SecretStr
 
-from channels.contract import ChannelSettings
+from channels import registry
 from core.kernel.errors import HubError
 from core.staff.users import Role
 from hub import cli
 from hub.commands import channel_settings
+from tests.channels.provider import playing
 from tests.hub.command_line import Switchyard
 
 ANNA = ("user", "add", "anna@example.com", "--name", "Anna", "--role", "manager")
@@ -194,34 +195,74 @@ async def test_a_refused_connection_is_not_added(switchyard, sql):
     assert await sql("SELECT count(*) FROM connections") == 0
 
 
-class Provider(ChannelSettings):
-    """The settings of a made-up kind."""
+async def test_what_was_made_at_random_is_told_once_and_not_in_the_json(switchyard, sql):
+    added = switchyard(
+        *("connection", "add", "forms_tilda", "--title", "Shop"), SWITCHYARD_PUBLIC_URL="https://hub.example.com"
+    )
+    shown = added.json()
+    assert set(shown) == {"id", "key", "hook_url"}
+    (line,) = [line for line in added.err.splitlines() if line.startswith("  token: ")]
+    token = line.removeprefix("  token: ")
+    assert len(token) >= 32 and token not in added.out
+    assert f"https://hub.example.com/hooks/{shown['key']}?token={token}" in added.err
+    listed = switchyard("connection", "list", "--json")
+    assert token not in listed.out + listed.err
 
-    token: SecretStr
-    api_key: SecretStr
-    mode: str = "webhook"
+    given = switchyard("connection", "add", "forms_tilda", "--title", "Other", "--set", "token=of-my-own-choice")
+    assert "of-my-own-choice" not in given.out + given.err
 
 
-def test_a_secret_we_may_choose_is_made_at_random_and_one_of_the_provider_is_asked_for():
-    fields = {field["name"]: field for field in channel_settings.described(Provider)}
-    assert [name for name, field in fields.items() if field["secret"]] == ["token", "api_key"]
-    assert [name for name, field in fields.items() if field["required"]] == ["api_key"]
-    first, second = (channel_settings.completed(Provider, {"api_key": "given"}) for _ in range(2))
-    assert first["api_key"] == "given"
-    assert len(first["token"]) >= 32 and first["token"] != second["token"]
-    assert channel_settings.completed(Provider, {"token": "mine"}) == {"token": "mine"}
+async def test_several_values_of_a_setting_stand_between_commas(switchyard, sql):
+    told = switchyard(
+        *(
+            "connection",
+            "add",
+            "sms_http",
+            "--title",
+            "Kannel",
+            "--set",
+            "send_url=http://127.0.0.1:13013/cgi-bin/sendsms",
+        ),
+        *("--set", "headers=X-Key: abc, X-From: hub", "--set", "dlr_mask=7"),
+    )
+    assert told.code == 0, told.err
+    kept = json.loads(await sql("SELECT settings FROM connections"))
+    assert (kept["headers"], kept["dlr_mask"]) == (["X-Key: abc", "X-From: hub"], 7)
+
+
+async def test_a_test_asks_the_provider_and_tells_what_it_says(switchyard, sql):
+    async with playing() as provider:
+        provider.answers("POST", "/api/auth.test", json={"ok": True, "team": "Glass House", "user": "hub"})
+        added = switchyard(
+            *("connection", "add", "slack", "--title", "Slack", "--set", f"base_url={provider.url}/api"),
+            *("--set", "signing_secret=abc", "--set", "bot_token=xoxb-1-secret"),
+        ).json()
+        ask = ("connection", "test", added["id"], "--json", "--url", "http://127.0.0.1:9")
+        well = await asyncio.to_thread(switchyard, *ask)
+        provider.answers("POST", "/api/auth.test", json={"ok": False, "error": "invalid_auth"})
+        ill = await asyncio.to_thread(switchyard, *ask)
+    assert (well.code, well.json()["ok"]) == (0, True)
+    assert "Glass House" in well.out
+    assert (ill.code, json.loads(ill.out)["ok"]) == (1, False)
+    assert "xoxb-1-secret" not in well.out + ill.out + ill.err
 
 
 def test_kinds_tell_their_settings(tmp_path):
     told = Switchyard(tmp_path, None)("connection", "kinds", "--json").json()
-    (webform,) = [entry for entry in told["kinds"] if entry["kind"] == "webform"]
-    assert webform["title"] == "Website form"
-    assert {field["name"]: field["secret"] for field in webform["settings"]} == {
+    kinds = {entry["kind"]: entry for entry in told["kinds"]}
+    assert set(kinds) == set(registry.KINDS)
+    assert kinds["webform"]["title"] == "Website form"
+    assert {field["name"]: field["secret"] for field in kinds["webform"]["settings"]} == {
         "allowed_origins": False,
         "redirects": False,
     }
+    telegram = {field["name"]: field for field in kinds["telegram"]["settings"]}
+    assert (telegram["token"]["required"], telegram["secret_token"]["made"]) == (True, True)
+    assert telegram["mode"]["choices"] == ["webhook", "polling"]
     assert "rate_per_minute" in {entry["name"] for entry in told["common"]}
     assert not (tmp_path / "state").exists()
+    in_words = Switchyard(tmp_path, None)("connection", "kinds").out
+    assert "telegram  Telegram" in in_words and "made at random if left out" in in_words
 
 
 async def test_deliveries_are_listed_shown_word_for_word_and_replayed(switchyard, sql, client, drain, webform, take_on):

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 import msgspec
 import phonenumbers
 from msgspec import UNSET, Meta, UnsetType
-from pydantic import SecretStr
-from sqlalchemy import exists, or_, select
+from sqlalchemy import select
 
 from channels import registry
 from core import connections
 from core.connections import Connection
-from core.kernel.errors import Conflict, HubError, Rejected
-from core.sales.leads import Lead
+from core.kernel.errors import HubError, Rejected
 from core.sales.pipelines import Pipeline
 from core.staff import access, users
 from core.staff.teams import Team
-from core.talk.conversations import Conversation
+from hub import care, channel_forms, channel_upkeep
 from hub import connections as configured
 from hub.api import paging, records
 from hub.api.endpoints import Call, Endpoint
 from hub.api.paging import Listing, ListQuery
 from hub.api.wire import Body, Id, Moment, Page, View, as_id
-from webhooks.deliveries import Delivery
+from hub.channel_forms import KindForm
 
 Health = Literal["active", "degraded", "reauthorise", "paused"]
 Title = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -57,7 +56,11 @@ class ConnectionView(View):
     rate_per_minute: int
     health: Health
     paused_because: str | None
+    trouble: str | None
+    account: str | None
     last_received_at: Moment | None
+    last_sent_at: Moment | None
+    checked_at: Moment | None
     created_at: Moment
     version: int
 
@@ -97,12 +100,22 @@ class ConnectionChange(Body):
 
 
 class KindSetting(View):
-    """A setting of a kind."""
+    """A setting of a kind.
+
+    `type` is text, secret, choice (one of `choices`), box (true or false), lines (several texts) or number. `made`: a
+    secret of your own choice, made at random where none is given. `advanced`: few people need it.
+    """
 
     name: str
+    title: str
+    description: str
+    type: str
     secret: bool
     required: bool
+    made: bool
+    advanced: bool
     default: Any
+    choices: list[str]
 
 
 class Kind(View):
@@ -110,15 +123,17 @@ class Kind(View):
 
     kind: str
     title: str
+    group: str
     settings: list[KindSetting]
 
 
 class Check(View):
-    """How a connection is doing: `detail` says what is wrong and what to do."""
+    """What the provider says: `detail` tells how it is, or what is wrong and what to do; `facts` are worth showing."""
 
     ok: bool
     health: Health
     detail: str
+    facts: dict[str, str]
 
 
 CONNECTIONS = Listing(
@@ -130,14 +145,10 @@ CONNECTIONS = Listing(
 )
 
 
-def _opened(call: Call, connection: Connection) -> dict[str, Any]:
-    secrets: dict[str, Any] = call.hub.vault.open(connection.sealed, belongs_to=f"connection:{connection.key}")
-    return secrets
-
-
 def _view(call: Call, connection: Connection) -> ConnectionView:
     try:
-        secrets = sorted(_opened(call, connection))
+        opened = channel_upkeep.opened(call.hub.vault, connection)
+        secrets = sorted(name for name, value in opened.items() if value)
     except HubError:  # sealed under another key: /check says so
         secrets = []
     base = call.hub.public_url
@@ -161,7 +172,11 @@ def _view(call: Call, connection: Connection) -> ConnectionView:
         rate_per_minute=connection.rate_per_minute,
         health=str(connection.health),  # type: ignore[arg-type]
         paused_because=connection.paused_because,
+        trouble=connection.trouble,
+        account=connection.account,
         last_received_at=connection.last_received_at,
+        last_sent_at=connection.last_sent_at,
+        checked_at=connection.checked_at,
         created_at=connection.created_at,
         version=connection.version,
     )
@@ -176,20 +191,27 @@ async def index(call: Call, query: ListQuery) -> Page[ConnectionView]:
 
 async def kinds(call: Call) -> Page[Kind]:
     """List the kinds of channels there are, with their settings."""
-    found = []
-    for kind in sorted(registry.KINDS):
-        fields = registry.settings_class(kind).model_fields
-        settings = [
-            KindSetting(
-                name=name,
-                secret="SecretStr" in str(field.annotation),
-                required=field.is_required(),
-                default=None if field.is_required() or isinstance(field.default, SecretStr) else field.default,
-            )
-            for name, field in fields.items()
-        ]
-        found.append(Kind(kind=kind, title=registry.channel_class(kind).title, settings=settings))
-    return Page(items=found, next=None)
+    forms = await asyncio.to_thread(channel_forms.all_forms)
+    return Page(items=[_kind(form) for form in forms], next=None)
+
+
+def _kind(form: KindForm) -> Kind:
+    settings = [
+        KindSetting(
+            name=field.name,
+            title=field.title,
+            description=field.description,
+            type=field.kind,
+            secret=field.kind == "secret",
+            required=field.is_required,
+            made=field.is_made,
+            advanced=field.is_advanced,
+            default=field.default,
+            choices=list(field.choices),
+        )
+        for field in form.fields
+    ]
+    return Kind(kind=form.kind, title=form.title, group=form.group, settings=settings)
 
 
 async def show(call: Call, connection_id: Id) -> ConnectionView:
@@ -199,7 +221,11 @@ async def show(call: Call, connection_id: Id) -> ConnectionView:
 
 
 async def add(call: Call, body: NewConnection) -> ConnectionView:
-    """Connect a channel. Point the sender at its `hook_url`."""
+    """Connect a channel. Point the sender at its `hook_url`.
+
+    Secrets of your own choice (`made` in /connections/kinds) are made at random where you give none, and like all
+    others never told: give those that have to be entered at the provider.
+    """
     call.rights.require_manage()
     if body.kind not in registry.KINDS:
         raise Rejected(f"There is no kind {body.kind!r}; see /connections/kinds", field="kind")
@@ -228,7 +254,7 @@ async def change(call: Call, connection_id: Id, body: ConnectionChange) -> Conne
     values = records.given(body)
     fields = sorted(values)
     if "settings" in values:
-        _reconfigure(call, connection, values.pop("settings"))
+        configured.reconfigure(call.hub.vault, connection, values.pop("settings"))
     paused = values.pop("paused", None)
     await _check_common(call, values)
     if values.get("reply_through") == connection.id:
@@ -241,22 +267,13 @@ async def change(call: Call, connection_id: Id, body: ConnectionChange) -> Conne
         setattr(connection, name, value)
     if paused is True:
         await connections.pause(call.session, connection, f"Paused by {call.actor.user.name}")
-    elif paused is False:
-        await connections.resume(call.session, connection)
-    connection.version += 1
-    await call.session.flush()
-    await connections.announce(call.session)
+        await connections.changed(call.session, connection, at=call.now, actor_id=call.user_id)
+    elif paused is False and connection.paused_because is not None:
+        await channel_upkeep.resume(call.session, call.hub.vault, connection, at=call.now, actor_id=call.user_id)
+    else:
+        await channel_upkeep.changed(call.session, connection, at=call.now, actor_id=call.user_id)
     records.note(call, "connection.changed", "connection", connection.id, {"fields": fields})
     return _view(call, connection)
-
-
-def _reconfigure(call: Call, connection: Connection, settings: dict[str, Any]) -> None:
-    """Merge new settings into the old ones and seal the secrets among them again."""
-    merged = {**connection.settings, **_opened(call, connection), **settings}
-    kept = {name: value for name, value in merged.items() if value is not None}
-    plain, secret = configured.split_secrets(connection.kind, kept)
-    connection.settings = plain
-    connection.sealed = call.hub.vault.seal(secret, belongs_to=f"connection:{connection.key}")
 
 
 async def _check_common(call: Call, values: dict[str, Any]) -> None:
@@ -276,32 +293,35 @@ async def _check_common(call: Call, values: dict[str, Any]) -> None:
 async def remove(call: Call, connection_id: Id) -> None:
     """Remove a connection over which nothing came yet. One that was used is paused instead, so that nothing is lost."""
     connection = await records.managing(call, Connection, connection_id)
-    used = or_(
-        exists().where(Delivery.connection_id == connection.id),
-        exists().where(Conversation.connection_id == connection.id),
-        exists().where(Lead.connection_id == connection.id),
-    )
-    if await call.session.scalar(select(used)):
-        raise Conflict("Something came over this channel, which would lose where it came from. Pause it instead")
-    await call.session.delete(connection)
-    await connections.announce(call.session)
+    live = call.hub.switchboard.by_id(connection.id)
+    await channel_upkeep.remove(call.session, connection)
     records.note(call, "connection.removed", "connection", connection.id)
+    await call.session.commit()  # the provider may take its time, and no transaction is to wait for it
+    if live is not None:
+        await care.say_farewell(call.hub, live)
 
 
 async def check(call: Call, connection_id: Id) -> Check:
-    """Check a connection: whether its secrets can be opened, its settings are right, and it is in use."""
+    """Ask the provider of a connection whether all is well. Nothing is sent to anybody.
+
+    The answer comes within half a minute. What is found is kept as the connection's `health` and `trouble`.
+    """
     call.rights.require_manage()
     connection = await records.seen(call, Connection, connection_id)
     health: Any = str(connection.health)
-    try:
-        registry.build(connection.kind, {**connection.settings, **_opened(call, connection)})
-    except HubError as error:
-        return Check(ok=False, health=health, detail=str(error))
+    if (reason := configured.trouble(call.hub.vault, connection)) is not None:
+        return Check(ok=False, health=health, detail=reason, facts={})
     if connection.paused_because is not None:
-        return Check(ok=False, health=health, detail=f"{connection.paused_because}. Resume it to take requests again")
-    if connection.last_received_at is None:
-        return Check(ok=True, health=health, detail="Ready. Nothing has come in yet: send something to its hook_url")
-    return Check(ok=True, health=health, detail="Ready")
+        detail = f"{connection.paused_because}. Resume it to take requests again"
+        return Check(ok=False, health=health, detail=detail, facts={})
+    await call.session.commit()  # the provider may take its time, and no transaction is to wait for it
+    await call.hub.switchboard.refresh()
+    live = call.hub.switchboard.by_id(connection_id)
+    if live is None:
+        return Check(ok=False, health="degraded", detail="It cannot be used: look at its settings", facts={})
+    finding = await care.look_at(call.hub, live)
+    found: Any = str(finding.health)
+    return Check(ok=finding.is_well, health=found, detail=finding.detail, facts=finding.facts)
 
 
 ENDPOINTS = (
@@ -311,5 +331,5 @@ ENDPOINTS = (
     Endpoint("GET", "/connections/{connection_id}", show, administrative=True),
     Endpoint("PATCH", "/connections/{connection_id}", change, administrative=True),
     Endpoint("DELETE", "/connections/{connection_id}", remove, administrative=True, refuses=(409,)),
-    Endpoint("POST", "/connections/{connection_id}/check", check, administrative=True),
+    Endpoint("POST", "/connections/{connection_id}/check", check, administrative=True, commits=True),
 )

@@ -9,11 +9,13 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import or_, select
 
+from core.people import moving as people_moving
+from core.people.contacts import Contact
 from core.sales.deals import Deal
 from core.staff import access, users
 from core.talk import conversations
 from core.talk.conversations import Conversation, Message
-from hub import replies
+from hub import moving, replies
 from hub.api import paging, records
 from hub.api.endpoints import Call, Endpoint
 from hub.api.paging import Listing, ListQuery
@@ -57,6 +59,13 @@ class Assignment(Body):
     """To whom it goes; null: to nobody for now."""
 
     assignee_id: Id | None
+
+
+class Move(Body):
+    """Whose it shall be. `with_address`: what comes from the address on its other side next is theirs, too."""
+
+    contact_id: Id
+    with_address: bool = True
 
 
 class TemplateChoice(Body):
@@ -279,6 +288,24 @@ async def wake(call: Call, conversation_id: Id) -> ConversationView:
     return (await views(call, [conversation]))[0]
 
 
+async def move(call: Call, conversation_id: Id, body: Move) -> ConversationView:
+    """Give a conversation to another contact, with all that was said and asked for in it."""
+    await people_moving.begin(call.session)
+    conversation = await records.changing(call, Conversation, conversation_id)
+    await records.seen(call, Contact, Id(conversation.contact_id))
+    contact = await records.referred(call, Contact, body.contact_id, field="contact_id")
+    await moving.move_conversation(
+        call.session,
+        call.hub,
+        conversation,
+        contact,
+        with_address=body.with_address,
+        at=call.now,
+        actor_id=call.user_id,
+    )
+    return (await views(call, [conversation]))[0]
+
+
 def found_by(text: str) -> object:
     """Return the condition under which a conversation is found by its subject or its last message."""
     return or_(
@@ -297,6 +324,7 @@ ENDPOINTS = (
     Endpoint("DELETE", "/conversations/{conversation_id}/snooze", wake),
     Endpoint("POST", "/conversations/{conversation_id}/notes", add_note, status=201),
     Endpoint("POST", "/conversations/{conversation_id}/assignment", assign),
+    Endpoint("POST", "/conversations/{conversation_id}/contact", move),
     Endpoint("POST", "/conversations/{conversation_id}/resolution", resolve),
     Endpoint("DELETE", "/conversations/{conversation_id}/resolution", reopen),
 )

@@ -21,13 +21,18 @@ Day = Annotated[Hours, Meta(max_length=20, examples=[[["09:00", "18:00"]]])]
 
 
 class WorkspaceView(View):
-    """What holds for everybody unless a person, team or connection says otherwise."""
+    """What holds for everybody unless a person, team or connection says otherwise.
+
+    `merges_attested`: contacts are merged at once where a provider vouches that their addresses are one person's, as
+    when somebody shares their own phone number in a messenger; otherwise they are offered in `/duplicates`.
+    """
 
     name: str
     country: str
     currency: str
     time_zone: str
     language: str
+    merges_attested: bool
     version: int
 
 
@@ -39,6 +44,7 @@ class WorkspaceChange(Body):
     currency: Currency | UnsetType = UNSET
     time_zone: Annotated[str, Meta(min_length=1, max_length=60, examples=["Europe/Tallinn"])] | UnsetType = UNSET
     language: Language | UnsetType = UNSET
+    merges_attested: bool | UnsetType = UNSET
 
 
 class BusinessHoursView(View):
@@ -74,6 +80,7 @@ def _view(company: Workspace) -> WorkspaceView:
         currency=company.currency,
         time_zone=company.time_zone,
         language=company.language,
+        merges_attested=company.merges_attested,
         version=company.version,
     )
 

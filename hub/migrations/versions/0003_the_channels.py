@@ -288,6 +288,13 @@ def upgrade() -> None:
     op.add_column(
         "workspace", sa.Column("merges_attested", sa.Boolean(), server_default=sa.text("false"), nullable=False)
     )
+    op.create_index(
+        "ix_notifications_contact_id",
+        "notifications",
+        ["contact_id"],
+        unique=False,
+        postgresql_where=sa.text("contact_id IS NOT NULL"),
+    )
     op.execute(
         """
         INSERT INTO attachments (message_id, position, name, content_type, size, delivery_id, part, state, created_at)
@@ -318,6 +325,11 @@ def downgrade() -> None:
             FROM attachments WHERE part IS NOT NULL GROUP BY message_id
         ) f WHERE f.message_id = m.id
         """
+    )
+    op.drop_index(
+        "ix_notifications_contact_id",
+        table_name="notifications",
+        postgresql_where=sa.text("contact_id IS NOT NULL"),
     )
     op.drop_column("workspace", "merges_attested")
     op.drop_index("ix_messages_group_key", table_name="messages", postgresql_where=sa.text("group_key IS NOT NULL"))

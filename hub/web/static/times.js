@@ -1,4 +1,5 @@
-// Keeps relative times and deadlines true while a page stays open: <time data-relative>, <time data-deadline>.
+// Keeps relative times and deadlines true while a page stays open: <time data-relative>, <time data-lasting>,
+// <time data-deadline>.
 // Cuts spans exactly as hub/web/rendering.py does, so nothing jumps when the browser takes over.
 "use strict";
 
@@ -53,6 +54,7 @@
   function tick(scope) {
     const now = Date.now() + skew;
     for (const node of scope.querySelectorAll("time[data-relative]")) tickRelative(node, now);
+    for (const node of scope.querySelectorAll("time[data-lasting]")) put(node, amount(Math.max(0, (now - Date.parse(node.dateTime)) / 1000)));
     for (const node of scope.querySelectorAll("time[data-deadline]")) tickDeadline(node, now);
   }
 

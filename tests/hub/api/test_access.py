@@ -212,6 +212,7 @@ def _body_for(endpoint: Any, house: House) -> dict[str, Any]:
         "assignee_id": user,
         "user_id": user,
         "contact_id": house.ids["contact_id"],
+        "other_id": house.ids["contact_id"],
         "stage_id": "1",
         "title": "x",
         "name": "x",

@@ -6,14 +6,18 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from aiohttp import web
 from sqlalchemy import select
 
+from channels import registry
 from core.connections import Connection
+from core.kernel.jobs import Job
 from core.staff.audit import AuditEntry
 from core.staff.sessions import Session
 from core.staff.tokens import ApiToken
 from core.staff.users import Role
 from hub.auth import COOKIE, CSRF_HEADER, sign_in
+from tests.channels.provider import Asked, playing
 from tests.conftest import PASSWORD, VERA
 
 
@@ -127,7 +131,85 @@ async def test_a_channel_is_made_checked_paused_and_resumed(olga, client, hub, d
     assert (await olga.send("DELETE", f"/connections/{made['id']}")).status == 409
     wrong = await olga.send("POST", "/connections", {"kind": "webform", "title": "x", "settings": {"colour": 1}})
     assert (wrong.status, wrong.json["errors"][0]["field"]) == (422, "colour")
-    assert [each["kind"] for each in await olga.items("/connections/kinds")] == ["webform"]
+
+
+async def test_kinds_tell_what_they_ask_for(olga):
+    kinds = {each["kind"]: each for each in await olga.items("/connections/kinds")}
+    assert set(kinds) == set(registry.KINDS)
+    whatsapp = {each["name"]: each for each in kinds["whatsapp"]["settings"]}
+    assert (kinds["whatsapp"]["title"], kinds["whatsapp"]["group"]) == ("WhatsApp", "messenger")
+    assert whatsapp["verify_token"] | {"description": ""} == {
+        "name": "verify_token",
+        "title": "Verify token",
+        "description": "",
+        "type": "secret",
+        "secret": True,
+        "required": False,
+        "made": True,
+        "advanced": False,
+        "default": None,
+        "choices": [],
+    }
+    assert whatsapp["api_version"]["advanced"] and whatsapp["app_secret"]["required"]
+    (mode,) = [each for each in kinds["telegram"]["settings"] if each["name"] == "mode"]
+    assert (mode["type"], mode["choices"]) == ("choice", ["webhook", "polling"])
+
+
+async def test_a_check_asks_the_provider_and_notes_what_it_says(olga, hub):
+    async with playing() as provider:
+        settings = {"signing_secret": "hunter2", "bot_token": "xoxb-hunter3", "base_url": f"{provider.url}/api"}
+        made = await olga.post("/connections", {"kind": "slack", "title": "Slack", "settings": settings})
+        provider.answers("POST", "/api/auth.test", json={"ok": True, "team": "Glass House", "user": "hub"})
+        check = f"/connections/{made['id']}/check"
+        well = await olga.post(check)
+        assert (well["ok"], well["health"], well["facts"]["workspace"]) == (True, "active", "Glass House")
+        shown = await olga.get(f"/connections/{made['id']}")
+        assert shown["account"].startswith("Glass House") and shown["checked_at"] and shown["trouble"] is None
+
+        provider.answers("POST", "/api/auth.test", json={"ok": False, "error": "invalid_auth"})
+        for _ in range(2):  # a key to be done once changes nothing: asking twice does no harm
+            ill = (await olga.send("POST", check, **{"Idempotency-Key": "k1"})).json
+            assert (ill["ok"], ill["health"]) == (False, "reauthorise")
+    shown = await olga.get(f"/connections/{made['id']}")
+    assert (shown["health"], shown["trouble"]) == ("reauthorise", ill["detail"])
+    assert shown["secrets"] == ["bot_token", "signing_secret"]
+    assert "hunter" not in str([made, well, ill, shown])
+
+    renewed = await olga.patch(f"/connections/{made['id']}", {"settings": {"bot_token": "xoxb-hunter4"}})
+    assert (renewed["health"], renewed["trouble"]) == ("active", None)
+    async with hub.database.reading() as session:
+        wished = list(await session.scalars(select(Job.unique_key).where(Job.kind == "connection.setup")))
+    assert len(wished) == 2
+
+
+async def test_no_transaction_waits_while_a_provider_is_asked(olga, hub):
+    """A provider that takes its time must not keep a connection to the database, nor locks, from others."""
+    held = []
+
+    def say_who(_: Asked) -> web.Response:
+        held.append(hub.database.engine.pool.checkedout())
+        return web.json_response({"ok": True, "team": "Glass House", "user": "hub"})
+
+    async with playing() as provider:
+        settings = {"signing_secret": "s", "bot_token": "xoxb-1", "base_url": f"{provider.url}/api"}
+        made = await olga.post("/connections", {"kind": "slack", "title": "Slack", "settings": settings})
+        provider.does("POST", "/api/auth.test", say_who)
+        assert (await olga.post(f"/connections/{made['id']}/check"))["ok"] is True
+    assert held == [0]
+
+
+async def test_a_channel_that_was_never_used_is_removed_and_its_hook_taken_back(olga, hub):
+    async with playing() as provider:
+        provider.answers("POST", "/bot123456789:[^/]+/deleteWebhook", json={"ok": True, "result": True})
+        token = "123456789:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
+        settings = {"token": token, "base_url": provider.url}
+        made = await olga.post("/connections", {"kind": "telegram", "title": "Bot", "settings": settings})
+        ours = {"url": made["hook_url"], "has_custom_certificate": False, "pending_update_count": 0}
+        provider.answers("POST", "/bot123456789:[^/]+/getWebhookInfo", json={"ok": True, "result": ours})
+        await hub.switchboard.refresh()
+        assert (await olga.send("DELETE", f"/connections/{made['id']}")).status == 204
+        assert [asked.path.rpartition("/")[2] for asked in provider.asked] == ["getWebhookInfo", "deleteWebhook"]
+    assert (await olga.send("GET", f"/connections/{made['id']}")).status == 404
 
 
 async def test_secrets_of_a_channel_are_never_told(olga, hub, webform):

@@ -91,6 +91,10 @@ async def test_a_web_form_added_by_the_page_takes_a_request_at_once(owner, clien
         ({"pipeline_id": "999999"}, "pipeline_id"),
         ({"team_id": "abc"}, "team_id"),
         ({"rate_per_minute": "-5"}, "rate_per_minute"),
+        ({"owner_id": "999999"}, "owner_id"),
+        ({"time_zone": "Europe/Moskow"}, "time_zone"),
+        ({"becomes": "nothing"}, "becomes"),
+        ({"reply_through": "1"}, "reply_through"),
     ],
 )
 async def test_a_wrong_field_is_told_at_the_field_and_what_was_typed_stays(owner, all_of, typed, field):
@@ -125,13 +129,12 @@ async def test_a_paused_channel_sends_senders_away_until_it_is_resumed(owner, hu
     assert (await owner.client.post(f"/hooks/{webform.key}", data=VERA)).status == 503
     page = (await owner.get(path)).text
     assert "Paused by Olga" in page and f"{path}/resumption" in page
-    refused = await owner.post(f"{path}/test")
-    assert refused.status == 422 and "paused" in refused.text
+    assert "It is paused" in (await owner.post(f"{path}/test")).text
     assert (await owner.post(f"{path}/resumption")).status == 204
     await hub.switchboard.refresh()
     assert (await owner.client.post(f"/hooks/{webform.key}", data=VERA)).status == 200
-    assert "in order" in (await owner.post(f"{path}/test")).told["toast"]["text"]
-    assert "in order" in (await owner.post_plainly(f"{path}/test")).text
+    for answer in (await owner.post(f"{path}/test"), await owner.post_plainly(f"{path}/test")):
+        assert answer.status == 200 and "send something to see it work" in answer.text
 
 
 async def _broken(owner, hub, webform, drain, **form) -> int:

@@ -1,0 +1,40 @@
+"""For `make catalogues`: finds the words of channels' settings, which stand as plain arguments of their fields.
+
+Channels know nothing of languages (they are below the hub), so that nothing in them is marked for translation.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+from collections.abc import Collection, Iterator, Mapping
+from typing import IO, Any
+
+from babel.messages.extract import extract_python
+
+
+def extract(
+    source: IO[bytes], keywords: Mapping[str, Any], comment_tags: Collection[str], options: Any
+) -> Iterator[Any]:
+    """Yield what Babel finds in Python, and the titles and descriptions of channels' settings and of channels."""
+    content = source.read()
+    yield from extract_python(io.BytesIO(content), keywords, comment_tags, options)
+    if b"ChannelSettings" in content:
+        for text, line in sorted(_texts(ast.parse(content)), key=lambda found: found[1]):
+            yield line, None, text, []
+
+
+def _texts(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+            for argument in node.keywords:
+                if argument.arg in ("title", "description") and (text := _constant(argument.value)):
+                    yield text, argument.value.lineno
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "title":
+            text = "" if node.value is None else _constant(node.value)
+            if text:
+                yield text, node.lineno
+
+
+def _constant(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
