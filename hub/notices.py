@@ -25,11 +25,33 @@ READER = "notices"
 MAIL = "mail_notification"
 
 _OWN_DOING_IS_NO_NEWS = frozenset({"lead.created", "lead.assigned", "task.created", "task.assigned", "deal.assigned"})
-_TOLD = frozenset({"lead.created", "message.received", "task.reminder", "task.overdue", "task.escalated"}) | (
-    _OWN_DOING_IS_NO_NEWS
+_TOLD = (
+    frozenset(
+        {
+            "lead.created",
+            "message.received",
+            "message.failed",
+            "message.uncertain",
+            "conversation.woken",
+            "connection.trouble",
+            "task.reminder",
+            "task.overdue",
+            "task.escalated",
+        }
+    )
+    | _OWN_DOING_IS_NO_NEWS
 )
 MAILED = frozenset(
-    {"lead.created", "lead.assigned", "task.assigned", "task.overdue", "task.escalated", "message.received"}
+    {
+        "lead.created",
+        "lead.assigned",
+        "task.assigned",
+        "task.overdue",
+        "task.escalated",
+        "message.received",
+        "message.failed",
+        "connection.trouble",
+    }
 )
 """What is also sent by e-mail unless the person switched it off in their profile (`settings.mail = false`)."""
 
@@ -89,6 +111,8 @@ async def _addressees(session: AsyncSession, line: Any) -> list[int]:
         return []
     if line.user_id is not None:
         return [line.user_id]
+    if line.kind == "connection.trouble":
+        return await users.administrators(session)
     if line.kind in ("lead.created", "task.reminder"):
         return await users.heads_for(session, line.details.get("team_id"))
     return []
@@ -105,7 +129,13 @@ async def _people(session: AsyncSession, ids: set[int]) -> dict[int, User]:
 
 
 def _details(line: Any, contact_names: Mapping[int, str], staff: Mapping[int, str]) -> dict[str, Any]:
-    details = {key: line.details[key] for key in ("text", "title", "due_at", "source") if line.details.get(key)}
+    details = {
+        key: line.details[key]
+        for key in ("text", "title", "due_at", "source", "error", "detail", "connection_id")
+        if line.details.get(key)
+    }
+    if line.conversation_id is not None and line.kind.partition(".")[0] in ("message", "conversation"):
+        details["conversation_id"] = line.conversation_id
     if name := contact_names.get(line.contact_id or 0):
         details["name"] = name
     if assignee := staff.get(line.details.get("assignee_id") or 0):

@@ -33,6 +33,7 @@ HEADLINES = {
     "conversation.assigned": _("A conversation is yours now"),
     "conversation.woken": _("Back from being put aside: %(name)s"),
     "message.failed": _("An answer to %(name)s was not delivered"),
+    "connection.trouble": _("The channel %(title)s needs you"),
     "message.uncertain": _("Nobody knows whether an answer to %(name)s arrived"),
 }
 
@@ -48,15 +49,19 @@ def word(kind: str, details: Mapping[str, Any], subjects: Mapping[str, int | Non
     title = translate(said) if said else ""  # the translation of nothing is the catalogue's own header
     headline = translate(HEADLINES.get(kind, kind)) % {"name": name, "title": title}
     parts = [str(details.get("text") or "")]
+    parts += [str(details[what]) for what in ("error", "detail") if details.get(what)]
     if kind.startswith("task.") and details.get("name"):
         parts.append(name)
     if kind == "task.escalated" and details.get("assignee"):
         parts.append(translate("was given to %(name)s") % {"name": details["assignee"]})
     detail = " · ".join(part for part in parts if part)
-    return Wording(headline, detail, _path(subjects))
+    return Wording(headline, detail, _path(details, subjects))
 
 
-def _path(subjects: Mapping[str, int | None]) -> str:
+def _path(details: Mapping[str, Any], subjects: Mapping[str, int | None]) -> str:
+    for noun, place in (("connection", "/settings/channels"), ("conversation", "/conversations")):
+        if (value := details.get(f"{noun}_id")) is not None:
+            return f"{place}/{value}"
     for noun in ("deal", "lead", "contact", "task"):
         if (value := subjects.get(f"{noun}_id")) is not None:
             return f"/{noun}s/{value}"

@@ -234,6 +234,14 @@ async def count(session: AsyncSession) -> int:
     return int(await session.scalar(select(func.count()).select_from(User)) or 0)
 
 
+async def administrators(session: AsyncSession) -> list[int]:
+    """Return who hears of what is wrong with the installation: owners and administrators."""
+    found = await session.scalars(
+        select(User.id).where(User.role.in_((Role.OWNER, Role.ADMIN)), User.is_active.is_(True)).order_by(User.id)
+    )
+    return list(found)
+
+
 async def heads_for(session: AsyncSession, team_id: int | None) -> list[int]:
     """Return who hears of what nobody did: the team's leaders, else every head, else the owners."""
     active = User.is_active.is_(True)

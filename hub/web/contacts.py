@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select
 
 from core.connections import Connection
 from core.kernel import addresses
-from core.kernel.errors import Conflict, Rejected, Stale
+from core.kernel.errors import Conflict, NotFound, Rejected, Stale
 from core.people import contacts
 from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate
 from core.sales.deals import Deal, Outcome
@@ -21,7 +21,7 @@ from core.staff import access
 from core.talk.conversations import Conversation
 from core.work.tasks import OPEN_STATUSES, Task
 from hub.api.paging import Listing
-from hub.web import lists, shown, timelines
+from hub.web import contact_merging, lists, shown, timelines
 from hub.web.changes import changing, chosen_person, colleagues
 from hub.web.shown import Known, Person
 from hub.web.visits import Visit, form_errors
@@ -74,10 +74,11 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class ShownConversation:
-    """A conversation of which the title is enough."""
+    """A conversation of which the title is enough. `kind` is its channel's."""
 
     id: int
     title: str
+    kind: str = ""
 
 
 async def index(visit: Visit) -> web.Response:
@@ -131,7 +132,12 @@ async def rows(visit: Visit, found: Sequence[Contact]) -> list[ShownContact]:
 async def show(visit: Visit, contact_id: int) -> web.Response:
     """Show a contact."""
     session, rights = visit.session, visit.rights
-    contact = await access.fetch(session, rights, Contact, contact_id)
+    try:
+        contact = await access.fetch(session, rights, Contact, contact_id)
+    except NotFound:
+        if (moved := await contact_merging.successor(visit, contact_id)) is None:
+            raise
+        return moved
     owners = await shown.people(session, [contact.owner_id])
     deals = select(Deal).where(Deal.contact_id == contact.id).order_by(Deal.id.desc()).limit(_NEIGHBOURS)
     leads = shown.leads_of(rights).where(Lead.contact_id == contact.id).order_by(Lead.id.desc()).limit(_NEIGHBOURS)
@@ -159,6 +165,7 @@ async def show(visit: Visit, contact_id: int) -> web.Response:
         tasks=await shown.task_rows(visit, list(open_tasks)),
         conversations=await conversations_of(visit, contact.id),
         duplicates=await _duplicates(visit, contact.id),
+        merges=await contact_merging.of_contact(visit, contact.id),
         events=await timelines.of(visit, contact_id=contact.id),
         note_url=f"/contacts/{contact.id}/notes" if rights.may_change else "",
     )
@@ -167,14 +174,14 @@ async def show(visit: Visit, contact_id: int) -> web.Response:
 async def conversations_of(visit: Visit, contact_id: int) -> list[ShownConversation]:
     """Return what is said with a contact, the last to be heard of first, called by its subject or its channel."""
     statement = (
-        select(Conversation.id, Conversation.subject, Connection.title)
+        select(Conversation.id, Conversation.subject, Connection.title, Connection.kind)
         .join(Connection, Connection.id == Conversation.connection_id)
         .where(Conversation.contact_id == contact_id)
         .order_by(Conversation.last_message_at.desc(), Conversation.id)
         .limit(_NEIGHBOURS)
     )
     found = await visit.session.execute(access.narrow(statement, visit.rights, Conversation))
-    return [ShownConversation(row.id, row.subject or row.title) for row in found]
+    return [ShownConversation(row.id, row.subject or row.title, row.kind) for row in found]
 
 
 async def _duplicates(visit: Visit, contact_id: int) -> list[Duplicate]:

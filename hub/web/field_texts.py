@@ -19,7 +19,7 @@ def extract(
     """Yield what Babel finds in Python, and the titles and descriptions of channels' settings and of channels."""
     content = source.read()
     yield from extract_python(io.BytesIO(content), keywords, comment_tags, options)
-    if b"ChannelSettings" in content:
+    if b"Settings(" in content and b"Field(" in content:
         for text, line in sorted(_texts(ast.parse(content)), key=lambda found: found[1]):
             yield line, None, text, []
 

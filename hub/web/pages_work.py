@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from hub.web import (
+    contact_merging,
     contacts,
     day,
     deals,
@@ -39,6 +40,7 @@ READS: tuple[tuple[str, Page], ...] = (
     ("/contacts/new", contacts.new),
     ("/contacts/{contact_id}", contacts.show),
     ("/contacts/{contact_id}/edit", contacts.edit),
+    ("/contacts/{contact_id}/merge", contact_merging.ask),
     ("/tasks", tasks.index),
     ("/tasks/new", tasks.new),
     ("/tasks/{task_id}", tasks.show),
@@ -50,6 +52,7 @@ READS: tuple[tuple[str, Page], ...] = (
     ("/conversations/{conversation_id}/ways", inbox_composer.ways),
     ("/conversations/{conversation_id}/canned", inbox_composer.canned_replies),
     ("/conversations/{conversation_id}/contact", inbox_contact.pane),
+    ("/conversations/{conversation_id}/move", contact_merging.ask_whose),
     ("/messages/{message_id}/letter", inbox_thread.letter),
     ("/messages/{message_id}/exchanges", inbox_thread.exchanges),
     ("/notifications", notifications.index),
@@ -74,6 +77,8 @@ CHANGES: tuple[tuple[str, Page], ...] = (
     ("/contacts", contacts.add),
     ("/contacts/{contact_id}", contacts.change),
     ("/contacts/{contact_id}/notes", talk.note_on_contact),
+    ("/contacts/{contact_id}/merge", contact_merging.merge),
+    ("/merges/{merge_id}/undoing", contact_merging.undo),
     ("/duplicates/{duplicate_id}/dismissal", contacts.dismiss_duplicate),
     ("/tasks", tasks.add),
     ("/tasks/{task_id}", tasks.change),
@@ -82,6 +87,7 @@ CHANGES: tuple[tuple[str, Page], ...] = (
     ("/tasks/{task_id}/cancellation", tasks.cancel),
     ("/tasks/{task_id}/postponement", tasks.postpone),
     ("/conversations/{conversation_id}/notes", talk.note_on_conversation),
+    ("/conversations/{conversation_id}/contact", contact_merging.move),
     ("/conversations/{conversation_id}/messages", inbox_answers.say),
     ("/conversations/{conversation_id}/assignment", inbox_actions.assign),
     ("/conversations/{conversation_id}/resolution", inbox_actions.resolve),

@@ -9,8 +9,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import defer
 
+from core.connections import Connection
 from core.kernel.events import TimelineEvent
 from core.staff import access
+from core.talk.conversations import Conversation
 from hub.web import shown
 from hub.web.rendering import local_date
 from hub.web.shown import Person
@@ -20,9 +22,32 @@ LONGEST = 100
 """Lines a record's page shows at once."""
 
 
+UNTOLD = frozenset(
+    {
+        "message.sent",
+        "message.delivered",
+        "message.read",
+        "message.retried",
+        "message.grown",
+        "message.file_fetched",
+        "message.automatic",
+        "conversation.read",
+    }
+)
+"""What the conversation itself shows, and nobody looks for in a diary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The channel something was said on."""
+
+    kind: str
+    title: str
+
+
 @dataclass(frozen=True, slots=True)
 class ShownEvent:
-    """A line of a timeline. `date` is the day it happened on where the reader is."""
+    """A line of a timeline. `date` is the day it happened on where the reader is; `channel` the one it was said on."""
 
     id: int
     kind: str
@@ -31,6 +56,8 @@ class ShownEvent:
     actor: Person | None
     user: Person | None
     details: dict[str, Any]
+    conversation_id: int | None
+    channel: Channel | None
 
 
 async def of(visit: Visit, **subject: int) -> list[ShownEvent]:
@@ -39,12 +66,14 @@ async def of(visit: Visit, **subject: int) -> list[ShownEvent]:
     A request and its first message are one event and are told once.
     """
     statement = select(TimelineEvent).options(defer(TimelineEvent.transaction)).filter_by(**subject)
+    statement = statement.where(TimelineEvent.kind.not_in(UNTOLD))
     found = list(
         await visit.session.scalars(
             access.narrow(statement, visit.rights, TimelineEvent).order_by(TimelineEvent.id.desc()).limit(LONGEST)
         )
     )
     names = await shown.people(visit.session, [i for line in found for i in (line.actor_id, line.user_id)])
+    channels = await _channels(visit, {line.conversation_id for line in found if line.conversation_id is not None})
     told = {line.lead_id for line in found if line.kind == "lead.created"}
     return [
         ShownEvent(
@@ -55,7 +84,20 @@ async def of(visit: Visit, **subject: int) -> list[ShownEvent]:
             actor=names.get(line.actor_id),
             user=names.get(line.user_id),
             details=line.details,
+            conversation_id=line.conversation_id,
+            channel=channels.get(line.conversation_id),
         )
         for line in found
         if not (line.kind == "message.received" and line.details.get("is_first") and line.lead_id in told)
     ]
+
+
+async def _channels(visit: Visit, conversation_ids: set[int]) -> dict[int | None, Channel]:
+    if not conversation_ids:
+        return {}
+    statement = (
+        select(Conversation.id, Connection.kind, Connection.title)
+        .join(Connection, Connection.id == Conversation.connection_id)
+        .where(Conversation.id.in_(conversation_ids))
+    )
+    return {row.id: Channel(row.kind, row.title) for row in await visit.session.execute(statement)}

@@ -503,11 +503,12 @@ def picture() -> bytes:
     return written.getvalue()
 
 
-async def test_files_go_both_ways(hub, client, widget, open_window, drain, answer):
+async def test_files_go_both_ways(hub, client, widget, open_window, drain, take_on):
+    anna = await take_on("Anna")
     window = await open_window()
     await window.hello()
     visitor = window.pass_.partition(".")[0]
-    form = FormData()
+    form = FormData(quote_fields=False)
     form.add_field("message", json.dumps({"visitor": visitor, "id": "with-a-file", "text": "Вот план"}))
     form.add_field("file", picture(), filename="план.png", content_type="image/png")
     headers = {"Authorization": f"Bearer {window.pass_}", "Origin": SITE}
@@ -529,16 +530,15 @@ async def test_files_go_both_ways(hub, client, widget, open_window, drain, answe
     async with hub.database.transaction() as session:
         kept = await hub.files.keep(files.once(b"%PDF-1.7 price list"), name="prices.pdf")
         stored = await files.note(session, kept, at=hub.clock.now())
-        author = await session.scalar(select(Conversation.assignee_id))
         row = Attachment(
-            author_id=author, name="prices.pdf", content_type=stored.content_type, size=stored.size, kind="file",
+            author_id=anna.id, name="prices.pdf", content_type=stored.content_type, size=stored.size, kind="file",
             state="stored", file_id=stored.id, created_at=hub.clock.now(),
         )  # fmt: skip
         session.add(row)
         await session.flush()
         conversation = await session.scalar(select(Conversation))
         sent = await replies.reply(
-            session, hub, conversation, author_id=author, text="Here they are", attachment_ids=[row.id]
+            session, hub, conversation, author_id=anna.id, text="Here they are", attachment_ids=[row.id]
         )
     await drain()
     while (shown := (await window.hear("message"))["message"])["id"] != sent.id:
