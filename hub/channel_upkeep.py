@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import connections
 from core.connections import Connection, Health
-from core.kernel.errors import Conflict, NotFound, Rejected
+from core.kernel.errors import Conflict, HubError, NotFound, Rejected
 from core.kernel.secrets import Vault
 from core.sales.leads import Lead
 from core.talk import outbox
@@ -60,6 +60,30 @@ async def resume(
     await changed(session, connection, at=at, actor_id=actor_id)
 
 
+def merged(vault: Vault, connection: Connection, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings of a connection as they would be with some of them changed; None stands for the default.
+
+    Secrets that cannot be opened any more count as missing: whoever enters them again has mended the connection.
+    """
+    try:
+        secret = opened(vault, connection)
+    except HubError:
+        secret = {}
+    together = {**connection.settings, **secret, **settings}
+    return {name: value for name, value in together.items() if value is not None}
+
+
+def reconfigure(vault: Vault, connection: Connection, settings: Mapping[str, Any]) -> None:
+    """Put new settings of its kind into a connection; those not named stay, secrets included, None is the default.
+
+    Raises:
+        Rejected: a setting is wrong.
+    """
+    plain, secret = configured.split_secrets(connection.kind, merged(vault, connection, settings))
+    connection.settings = plain
+    connection.sealed = vault.seal(secret, belongs_to=f"connection:{connection.key}")
+
+
 async def renew_secret(
     session: AsyncSession, vault: Vault, connection: Connection, name: str, *, at: datetime, actor_id: int | None
 ) -> str:
@@ -72,15 +96,9 @@ async def renew_secret(
     if field is None or not field.is_made:
         raise NotFound("secret of this channel")
     made = secrets.token_urlsafe(24)
-    configured.reconfigure(vault, connection, {name: made})
+    reconfigure(vault, connection, {name: made})
     await changed(session, connection, at=at, actor_id=actor_id)
     return made
-
-
-def merged(vault: Vault, connection: Connection, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all settings of a connection as they would be with some of them changed; None stands for the default."""
-    together = {**connection.settings, **opened(vault, connection), **settings}
-    return {name: value for name, value in together.items() if value is not None}
 
 
 async def remove(session: AsyncSession, connection: Connection) -> None:

@@ -35,6 +35,7 @@ _LOCKS = 0x5359
 """The first key of the advisory locks; the second is the connection's id."""
 
 _LOOK_EVERY = 2.0  # seconds
+_STOPS_WITHIN = 10.0  # seconds
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 300.0
 _LASTED = 60.0  # a listener that ran so long starts again without the wait of earlier failures
 
@@ -162,8 +163,7 @@ class Listeners:
     async def _stop(self, connection_id: int) -> None:
         _, task = self._running.pop(connection_id)
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await asyncio.wait_for(asyncio.shield(asyncio.gather(task, return_exceptions=True)), 10)
+        await asyncio.wait({task}, timeout=_STOPS_WITHIN)
         if self._locks is not None and not self._locks.is_closed():
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await self._locks.execute("SELECT pg_advisory_unlock($1, $2)", _LOCKS, connection_id % 2147483647)

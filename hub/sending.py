@@ -208,7 +208,7 @@ class Outbox:
             thread=conversation.thread,
             text=content.get("text", ""),
             html=content.get("html", ""),
-            subject=content.get("subject", "") or conversation.subject,
+            subject=content.get("subject", "") or ("" if conversation.context else conversation.subject),
             files=tuple([await self._file(session, file_id) for file_id in content.get("file_ids", ())]),
             buttons=tuple(Button(*button) for button in content.get("buttons", ())),
             template=None

@@ -134,7 +134,7 @@ async def change(visit: Visit, connection_id: int) -> web.StreamResponse:
 
     async def put() -> None:
         require_version(visit, connection)
-        configured.reconfigure(visit.hub.vault, connection, own)
+        channel_upkeep.reconfigure(visit.hub.vault, connection, own)
         for name, value in common.items():
             setattr(connection, name, value)
         await channel_upkeep.changed(visit.session, connection, at=visit.hub.clock.now(), actor_id=visit.user.id)

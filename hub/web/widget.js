@@ -16,9 +16,9 @@
   const language = words[code] ? code : settings.language || "en";
   const W = Object.fromEntries(keys.map((key, number) => [key, words[language][number]]));
   const said = (text, value) => text.replace("%s", value);
-  const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+  const clock = new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" });
   const day = new Intl.DateTimeFormat(language, { weekday: "long", day: "numeric", month: "long" });
-  const opening = new Intl.DateTimeFormat(language, { weekday: "long", hour: "2-digit", minute: "2-digit" });
+  const opening = new Intl.DateTimeFormat(language, { weekday: "long", hour: "numeric", minute: "2-digit" });
 
   // --- what is kept: in this browser, or in this page where it keeps nothing ---
   const memory = {};
@@ -132,7 +132,7 @@
   if (settings.colour) {
     const [red, green, blue] = [1, 3, 5].map((at) => (parseInt(settings.colour.slice(at, at + 2), 16) / 255) ** 2.2);
     corner.style.setProperty("--accent", settings.colour);
-    corner.style.setProperty("--on-accent", 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.25 ? "#14161a" : "#fff");
+    corner.style.setProperty("--on-accent", 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#14161a" : "#fff");
   }
 
   // --- what was said ---
@@ -312,6 +312,7 @@
       timer = -1;
       notice.textContent = "";
       told.clear();
+      flying = "";
       here = got.here;
       seen = got.seen;
       if (got.messages.length) kept.set("talked", true);
@@ -341,21 +342,30 @@
     state(got) { alter(got.id, { state: got.state }); },
     seen() { refresh(() => { seen = true; }); },
     typing(got) { const end = atEnd(); typing.hidden = !got.on; if (end) toEnd(); },
-    pong(got) { here = got.here; showHere(); },
+    pong(got) { here = got.here; showHere(); flush(); },
     ack(got) {
       const record = waiting().find((one) => one.id === got.id);
       drop(got.id);
       kept.set("talked", true);
       safe(got.id);
       if (got.redirect && record?.redirect) location.assign(got.redirect);
+      else flush();
     },
-    wait(got) { setTimeout(flush, got.seconds * 1000 + 200); },
-    refused(got) { drop(got.id); alter(got.id, { failed: true }); },
+    wait(got) { clearTimeout(later); later = setTimeout(() => { flying = ""; flush(); }, got.seconds * 1000 + 200); },
+    refused(got) { drop(got.id); alter(got.id, { failed: true }); flush(); },
   };
   const refreshed = (change) => { let result; refresh(() => { result = change(); }); return result; };
   const alter = (key, values) => refresh(() => { const one = shown.get(key); if (one) draw(Object.assign(one, values)); });
   const safe = (key) => { seen = false; alter(key, { safe: true }); };
-  const flush = () => { if (ready) for (const record of waiting()) frame({ t: "say", ...record }); };
+  // one after the other, so that they keep their order whatever becomes of one
+  let flying = "";
+  let later = 0;
+  const flush = () => {
+    const next = waiting()[0];
+    if (!ready || !next || flying === next.id) return;
+    flying = next.id;
+    frame({ t: "say", ...next });
+  };
 
   // --- saying something ---
   const complain = (what, input) => {
@@ -412,7 +422,7 @@
     grow();
     showHere();
     if (files.length) upload(record.id);
-    else if (ready) frame({ t: "say", ...record });
+    else flush();
     connect();
     text.focus();
   };

@@ -199,6 +199,7 @@ async def test_a_visitor_talks_in_two_tabs_reloads_and_loses_nothing_when_the_se
     await page.reload()
     await expect(page.locator(".list .bubble")).to_have_count(4)
     await expect(page.locator(".meta", has_text="sending")).to_have_count(0)
+    await expect_count(hub, Message, 4)
     await answer("Friday it is")
     await expect(page.locator(".ours")).to_have_count(2)
     await expect(page.locator(".seen")).to_have_count(0)

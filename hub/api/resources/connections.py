@@ -254,7 +254,7 @@ async def change(call: Call, connection_id: Id, body: ConnectionChange) -> Conne
     values = records.given(body)
     fields = sorted(values)
     if "settings" in values:
-        configured.reconfigure(call.hub.vault, connection, values.pop("settings"))
+        channel_upkeep.reconfigure(call.hub.vault, connection, values.pop("settings"))
     paused = values.pop("paused", None)
     await _check_common(call, values)
     if values.get("reply_through") == connection.id:
