@@ -37,7 +37,7 @@ def read_event(event: Fields) -> Event | None:
     if not peer:
         return None
     if kind == "message":
-        return _message(event, peer)
+        return _message(event, peer) if event.text("message", "type") else None
     if kind == "postback":
         # LINE sends what the button holds, not what stood on it
         data, moment = event.text("postback", "data"), event.at("postback", "params")

@@ -140,7 +140,7 @@ def _callback(fields: Fields) -> Iterator[Event]:
     kind = event.text("type")
     us = fields.id("authorizations", 0, "user_id") if fields.flag("authorizations", 0, "is_bot") else ""
     if kind in ("message", "app_mention"):
-        yield from _message(event, team, us)
+        yield from _message(event, team, us, fields)
     elif kind in ("reaction_added", "reaction_removed"):
         channel, stamp = event.id("item", "channel"), event.id("item", "ts")
         if channel and stamp and event.id("user") != us:
@@ -160,7 +160,7 @@ def _callback(fields: Fields) -> Iterator[Event]:
         )
 
 
-def _message(event: Fields, team: str, us: str) -> Iterator[Event]:
+def _message(event: Fields, team: str, us: str, outer: Fields) -> Iterator[Event]:
     subtype, channel = event.text("subtype"), event.id("channel")
     if not channel:
         return
@@ -172,8 +172,9 @@ def _message(event: Fields, team: str, us: str) -> Iterator[Event]:
         if deleted and not event.id("previous_message", "bot_id"):
             yield _deletion(event, channel, deleted)
         return
-    stamp, user = event.id("ts"), event.id("user")
-    if subtype not in _SAID or event.id("bot_id") or not user or user == us or not stamp:
+    stamp, user = event.id("ts") or event.id("event_ts"), event.id("user")
+    known_as = _named(channel, stamp) if stamp else outer.id("event_id")
+    if subtype not in _SAID or event.id("bot_id") or not user or user == us or not known_as:
         return
     is_direct = event.text("channel_type") == "im" or (not event.text("channel_type") and channel.startswith("D"))
     thread = event.id("thread_ts")
@@ -183,8 +184,8 @@ def _message(event: Fields, team: str, us: str) -> Iterator[Event]:
         return
     yield Incoming(
         peer=channel,
-        occurred_at=moment(stamp),
-        external_id=_named(channel, stamp),
+        occurred_at=moment(stamp or outer.id("event_time")),
+        external_id=known_as,
         claims=_claims(team, user),
         text=text,
         thread="" if is_direct else thread,

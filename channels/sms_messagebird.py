@@ -62,6 +62,7 @@ _STATES: Mapping[str, Literal["sent", "delivered", "failed"]] = {
 _STOPPED = "103"  # the carrier or MessageBird has them down as opted out
 _NO_SUCH_PEER = {"1", "5", "9", "12", _STOPPED}  # unknown or illegal subscriber
 _MAY_PASS = {"6", "27", "31", "32", "34", "36"}
+_TELLING = ("status", "originator", "sender", "body", "message", "payload")
 _MEDIA = ("mediaurls", "mediaurls[]", "mediaurl")
 
 
@@ -101,6 +102,13 @@ class MessageBirdSms(sms.SmsPeers):
         self._sender = settings.sender.strip()
 
     # --- in ---
+
+    def handshake(self, request: RawRequest) -> Reply | None:
+        """Answer the dashboard's test of the address: an unsigned GET that holds neither a state nor a message."""
+        if request.method != "GET" or request.body.strip() or not _is_unsigned(request):
+            return None
+        said = sms.said(request)
+        return None if any(said.text(name) for name in _TELLING) else Reply(b"OK", 200, "text/plain")
 
     def verify(self, request: RawRequest, now: datetime) -> None:
         """Check the token; a GET that is a state and nothing else may come without.
@@ -247,7 +255,7 @@ def _is_report(request: RawRequest, said: Said) -> bool:
 
 
 def _message_id(said: Said) -> str:
-    return said.id("mid", "message_id", "id")
+    return said.id("mid", "id", "message_id")
 
 
 def _moment(said: Said) -> datetime | None:

@@ -69,8 +69,9 @@ def reported(said: Said, state: str, our_id: str) -> list[Event]:
 def text(said: Said) -> str:
     """Return the words of a message: what was written, the button pressed, the place shown."""
     body = _unwrapped(said.text("Body"))
-    if not body.strip():
-        body = said.text("ButtonText")
+    pressed = said.text("ButtonText")
+    if not body.strip() or (pressed and said.text("From").startswith(PREFIX)):
+        body = pressed  # only WhatsApp has buttons: what was pressed is what was said
     if said.text("Latitude") and said.text("Longitude"):
         place = " ".join(filter(None, (said.text("Label"), said.text("Address"))))
         body = "\n".join(filter(None, (body, place, f"{said.text('Latitude')}, {said.text('Longitude')}")))

@@ -145,7 +145,8 @@ class Viber:
             return []
         claim = Claim(Address(self.kind, peer), peer, Trust.ATTESTED)
         if name == "message":
-            return [read_message(event, claim, context)]
+            found = read_message(event, claim, context)
+            return [found] if found is not None else []
         if name in ("delivered", "seen", "failed"):
             return _status(event, name, peer)
         if name == "conversation_started":

@@ -30,8 +30,8 @@ _FILES: Mapping[str, tuple[MediaKind, str]] = {
 }
 
 
-def read_message(event: Fields, claim: Claim, context: ParseContext) -> Incoming:
-    """Read what somebody wrote; `claim` is the address it came from."""
+def read_message(event: Fields, claim: Claim, context: ParseContext) -> Incoming | None:
+    """Read what somebody wrote, None if that is nothing; `claim` is the address it came from."""
     message, sender = event.at("message"), event.text("sender", "name")
     lines, attachments, claims = [message.text("text")], [], [claim]
     kind, media = message.text("type"), message.text("media").strip()
@@ -58,6 +58,8 @@ def read_message(event: Fields, claim: Claim, context: ParseContext) -> Incoming
     elif media:
         lines.append(media)
     text = "\n".join(line for line in lines if line)
+    if kind == "text" and not text:
+        return None
     return Incoming(
         external_id=event.id("message_token"),
         peer=claim.address.value,

@@ -144,6 +144,8 @@ class Vk:
             return None
         if event.text("type") != "confirmation":
             return None
+        if not (event.text("group_id") or event.text("secret")):
+            raise Refused("The question names neither the community nor the secret, so it is not answered")
         self._check_group(event)
         if self._secret and "secret" in event and not same(event.text("secret"), self._secret):
             raise BadSignature("VK carries another secret than this channel's settings hold. Enter the same in both")
@@ -169,7 +171,7 @@ class Vk:
         self._check_group(event)
 
     def _check_group(self, event: Fields) -> None:
-        if event.text("group_id") != self._group:
+        if event.text("group_id") not in ("", self._group):  # who knows the secret need not name the community
             raise Refused(f"The event is about another community than {self._group}. Nothing was stored")
 
     def route(self, request: RawRequest) -> Routed:

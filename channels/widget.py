@@ -132,7 +132,7 @@ class Widget:
             description="Empty: that you will answer when you are back, in the visitor's language.",
         )
         shows_names: bool = Field(
-            True, title="Show who answers", description="The first name of whoever wrote the answer stands above it."
+            True, title="Show who answers", description="The first name of whoever wrote the answer stands beside it."
         )
         redirects: tuple[str, ...] = Field(
             (),

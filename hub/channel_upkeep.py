@@ -63,12 +63,14 @@ async def resume(
 def merged(vault: Vault, connection: Connection, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return all settings of a connection as they would be with some of them changed; None stands for the default.
 
-    Secrets that cannot be opened any more count as missing: whoever enters them again has mended the connection.
+    Secrets that cannot be opened any more count as missing: whoever enters them again has mended the connection. Those
+    of our own choice are made anew then.
     """
     try:
         secret = opened(vault, connection)
     except HubError:
         secret = {}
+        settings = configured.completed(connection.kind, settings)
     together = {**connection.settings, **secret, **settings}
     return {name: value for name, value in together.items() if value is not None}
 

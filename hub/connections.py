@@ -279,16 +279,3 @@ def trouble(vault: Vault, connection: Connection) -> str | None:
     except HubError as error:
         return str(error)
     return None
-
-
-def reconfigure(vault: Vault, connection: Connection, settings: Mapping[str, Any]) -> None:
-    """Put new settings of its kind into a connection; those not named stay, secrets included, None is the default.
-
-    Raises:
-        Rejected: a setting is wrong.
-    """
-    belongs_to = f"connection:{connection.key}"
-    merged = {**connection.settings, **vault.open(connection.sealed, belongs_to=belongs_to), **settings}
-    plain, secret = split_secrets(connection.kind, {name: value for name, value in merged.items() if value is not None})
-    connection.settings = plain
-    connection.sealed = vault.seal(secret, belongs_to=belongs_to)

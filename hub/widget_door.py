@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import msgspec
+import structlog
 from aiohttp import WSMsgType, web
 from sqlalchemy import select
 
@@ -39,6 +40,8 @@ from hub.widget_messages import Reader, Visitor, is_seen
 from webhooks.errors import BadSignature, NotConfigured, WebhookError
 from webhooks.ingress import Overloaded
 from webhooks.request import RawRequest
+
+log = structlog.get_logger(__name__)
 
 LINES: web.AppKey[Lines] = web.AppKey("widget_lines", Lines)
 
@@ -113,14 +116,21 @@ async def socket(request: web.Request) -> web.StreamResponse:
         return _refusal(503, _PAUSED)
     if not lines.has_room(asked.client):
         return _refusal(429, "Too many windows are open")
-    socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=LONGEST_FRAME, timeout=5.0)
+    # not compressed: that would cost each open window more memory than all the rest of it
+    socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=LONGEST_FRAME, timeout=5.0, compress=False)
     if not socket.can_prepare(request).ok:
         return _refusal(426, "This address is for WebSockets")
     await socket.prepare(request)
     async with lines.counted(asked.client):
         window = _Window(hub, lines, found, asked, socket)
-        with contextlib.suppress(ConnectionError, RuntimeError):  # the visitor has left
+        try:
             await window.talk()
+        except ConnectionError:
+            log.debug("widget_visitor_left")
+        except Exception:  # the window comes back by itself, and what it said and was not told is safe waits there
+            log.exception("widget_window_failed")
+            await socket.close(code=1011)
+        else:
             await socket.close()
     return socket
 

@@ -41,6 +41,15 @@ CHOICES: Final[Mapping[str, str]] = {
     "latin1": "Latin-1",
     "plus": N_("with a plus"),
     "digits": N_("digits alone"),
+    "right": N_("right"),
+    "left": N_("left"),
+    "auto": N_("as the visitor's device"),
+    "light": N_("light"),
+    "dark": N_("dark"),
+    "nothing": N_("nothing"),
+    "name": N_("the name"),
+    "email": N_("an e-mail address"),
+    "phone": N_("a phone number"),
 }
 """The values one can choose in forms, in words; others are shown as they are."""
 

@@ -111,6 +111,8 @@ async def merge(visit: Visit, contact_id: int) -> web.Response:
     if other_id is None:
         raise NotFound("contact")
     try:
+        if other_id == contact_id:
+            raise Rejected(visit.translate(N_("That is the same contact")))
         async with visit.session.begin_nested():
             kept = await changing(visit, Contact, contact_id)
             gone = await access.fetch(visit.session, visit.rights, Contact, other_id, change=True)
@@ -130,8 +132,12 @@ async def undo(visit: Visit, merge_id: int) -> web.Response:
     record = await merging.get(visit.session, merge_id)
     part_of = await merging.now_part_of(visit.session, record.kept_id)
     await access.fetch(visit.session, visit.rights, Contact, part_of or record.kept_id, change=True)
-    if part_of is None:
-        await changing(visit, Contact, record.kept_id)
+    if part_of is not None:
+        first = N_("The contact it was put into was itself merged with another one since. Undo that first")
+        raise Conflict(visit.translate(first))
+    if record.undone_at is not None:
+        raise Conflict(visit.translate(N_("This was undone already")))
+    await changing(visit, Contact, record.kept_id)
     await merging.undo(visit.session, record, at=visit.viewer.now, actor_id=visit.user.id)
     return visit.done(f"/contacts/{record.kept_id}", N_("They are two people again"))
 
@@ -190,18 +196,17 @@ async def move(visit: Visit, conversation_id: int) -> web.Response:
     if to is None:
         return await _ask_whose(visit, conversation, Rejected(visit.translate(N_("Choose a person"))))
     contact = await access.fetch(visit.session, visit.rights, Contact, to, change=True)
-    try:
-        await conversations.move_conversation(
-            visit.session,
-            visit.hub,
-            conversation,
-            contact,
-            with_address=visit.field("with_address") == "yes",
-            at=visit.viewer.now,
-            actor_id=visit.user.id,
-        )
-    except Rejected as refusal:
-        return await _ask_whose(visit, conversation, refusal)
+    if contact.id == conversation.contact_id:
+        return await _ask_whose(visit, conversation, Rejected(visit.translate(N_("It is theirs already"))))
+    await conversations.move_conversation(
+        visit.session,
+        visit.hub,
+        conversation,
+        contact,
+        with_address=visit.field("with_address") == "yes",
+        at=visit.viewer.now,
+        actor_id=visit.user.id,
+    )
     return visit.go(f"/conversations/{conversation.id}")
 
 

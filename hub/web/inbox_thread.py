@@ -10,7 +10,7 @@ from html import unescape
 from typing import Any
 
 from aiohttp import web
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import defer
 
 from core.kernel.errors import NotFound
@@ -310,7 +310,11 @@ async def _lines(visit: Visit, conversation: Conversation, *, since: datetime | 
     if before:  # what came later stands in the part of the thread that is on the page already
         until = select(Message.occurred_at).where(Message.id == before).scalar_subquery()
         statement = statement.where(TimelineEvent.at < until)
-    found = list(await visit.session.scalars(access.narrow(statement, visit.rights, TimelineEvent)))
+    # Whoever sees a conversation sees what became of it, even where the contact itself is hidden once it is resolved.
+    theirs = select(Conversation.id).where(Conversation.contact_id == conversation.contact_id)
+    seen = TimelineEvent.conversation_id.in_(access.narrow(theirs, visit.rights, Conversation))
+    statement = statement.where(or_(seen, access.visible(visit.rights, TimelineEvent)))
+    found = list(await visit.session.scalars(statement))
     names = await shown.people(visit.session, [i for line in found for i in (line.actor_id, line.user_id)])
     return [
         Line(

@@ -12,15 +12,16 @@ from sqlalchemy import select
 from channels import registry
 from core import connections
 from core.connections import Connection
+from core.kernel.errors import HubError
 from core.sales.pipelines import Pipeline
 from core.staff import access
 from core.staff.teams import Team
 from core.staff.users import User
-from hub import channel_forms, channel_upkeep
+from hub import channel_forms, channel_upkeep, i18n
 from hub import connections as configured
 from hub.channel_forms import FormField, KindForm
 from hub.web import places, settings_channel_secrets
-from hub.web.channel_guides import CHOICES, guide_of
+from hub.web.channel_guides import CHOICES, guide_of, is_called
 from hub.web.settings_channel_secrets import hint
 from hub.web.settings_forms import Fields, Refused, note, require_version, tried
 from hub.web.visits import Visit
@@ -53,6 +54,7 @@ _COMMON = (
     "rate_per_minute",
     "reply_through",
 )
+_RESERVED = frozenset({*_COMMON, "kind", "version", "csrf_token"})
 _BECOMES = ("deal", "lead", "conversation")
 """What a request makes, most first."""
 
@@ -105,7 +107,7 @@ async def add(visit: Visit) -> web.StreamResponse:
     note(visit, "connection.added", "connection", connection.id, {"kind": form.kind})
     kept = {**connection.settings, **channel_upkeep.opened(visit.hub.vault, connection)}
     shown = channel_forms.made_at_random(form, own, kept)
-    if shown:
+    if shown and is_called(form.kind, connection.settings):
         return settings_channel_secrets.once(visit, connection, shown, is_new=True)
     return visit.go(f"/settings/channels/{connection.id}")
 
@@ -172,7 +174,7 @@ async def _read(visit: Visit, form: KindForm, connection: Connection | None) -> 
     else:
         values = channel_upkeep.merged(visit.hub.vault, connection, own)
     for name, (sentence, numbers) in channel_forms.wrongs(settings, values).items():
-        fields.errors.setdefault(name, _filled(visit.translate(sentence), numbers))
+        fields.errors.setdefault(_input(name), _filled(visit.translate(sentence), numbers))
     fields.check()
     return common, own
 
@@ -184,18 +186,24 @@ def _filled(sentence: str, numbers: dict[str, Any]) -> str:
         return sentence
 
 
+def _input(name: str) -> str:
+    """Return what the input of a kind's setting is called: like the setting, unless every channel has one so called."""
+    return f"own_{name}" if name in _RESERVED else name
+
+
 def _own(visit: Visit, field: FormField, *, is_new: bool) -> tuple[bool, Any]:
     """Return whether a field says something, and what; None for the setting's default."""
+    name = _input(field.name)
     if field.kind == "box":
-        return True, bool(visit.field(field.name))
+        return True, bool(visit.field(name))
     if field.kind == "secret":
-        if visit.field(f"clear_{field.name}") and not field.is_required and not is_new:
+        if visit.field(f"clear_{name}") and not field.is_required and not is_new:
             return True, None
-        typed = visit.field(field.name).replace("\0", "")
+        typed = visit.field(name).replace("\0", "")
         return bool(typed), typed
-    if field.name not in visit.form:
+    if name not in visit.form:
         return False, None
-    typed = str(visit.form.get(field.name, "")).replace("\0", "").replace("\r\n", "\n")
+    typed = str(visit.form.get(name, "")).replace("\0", "").replace("\r\n", "\n")
     value = typed.splitlines() if field.kind == "lines" else channel_forms.from_text(field, typed)
     if field.kind == "lines":
         return True, [line.strip() for line in value if line.strip()]
@@ -249,10 +257,11 @@ def _typed_own(visit: Visit, form: KindForm) -> dict[str, Any]:
     """Return what was typed, for showing it again; secrets stay away."""
     typed: dict[str, Any] = {}
     for field in form.fields:
+        name = _input(field.name)
         if field.kind == "box":
-            typed[field.name] = bool(visit.field(field.name))
-        elif field.kind != "secret" and field.name in visit.form:
-            typed[field.name] = str(visit.form.get(field.name, ""))
+            typed[field.name] = bool(visit.field(name))
+        elif field.kind != "secret" and name in visit.form:
+            typed[field.name] = str(visit.form.get(name, ""))
     return typed
 
 
@@ -267,7 +276,7 @@ async def _form(
     own: dict[str, Any],
     refused: Refused | None = None,
 ) -> web.Response:
-    kept = set() if connection is None else _kept(visit, connection)
+    kept = _kept(visit, connection)
     errors = refused.errors if refused else {}
     fields = [_shown(visit, field, own, is_set=field.name in kept) for field in form.fields]
     pipelines = await visit.session.execute(select(Pipeline.id, Pipeline.name).order_by(Pipeline.id))
@@ -299,8 +308,14 @@ async def _form(
     )
 
 
-def _kept(visit: Visit, connection: Connection) -> set[str]:
-    return {name for name, value in channel_upkeep.opened(visit.hub.vault, connection).items() if value}
+def _kept(visit: Visit, connection: Connection | None) -> set[str]:
+    """Return the secrets that are set; none where they cannot be opened any more and have to be entered again."""
+    if connection is None:
+        return set()
+    try:
+        return {name for name, value in channel_upkeep.opened(visit.hub.vault, connection).items() if value}
+    except HubError:
+        return set()
 
 
 def _shown(visit: Visit, field: FormField, own: dict[str, Any], *, is_set: bool) -> ShownField:
@@ -308,7 +323,7 @@ def _shown(visit: Visit, field: FormField, own: dict[str, Any], *, is_set: bool)
     if isinstance(value, list | tuple):
         value = "\n".join(str(line) for line in value)
     return ShownField(
-        name=field.name,
+        name=_input(field.name),
         title=visit.translate(field.title),
         hint=hint(visit, field),
         kind=field.kind,
@@ -318,8 +333,14 @@ def _shown(visit: Visit, field: FormField, own: dict[str, Any], *, is_set: bool)
         is_long=field.is_long,
         is_set=is_set,
         value="" if value is None or field.kind == "secret" else value,
-        choices=[(choice, visit.translate(CHOICES.get(choice, choice))) for choice in field.choices],
+        choices=[(choice, _in_words(visit, choice)) for choice in field.choices],
     )
+
+
+def _in_words(visit: Visit, choice: str) -> str:
+    if choice in CHOICES:
+        return visit.translate(CHOICES[choice])
+    return i18n.LANGUAGES.get(choice, choice) or "—"
 
 
 async def _ways_to_answer(visit: Visit, connection: Connection | None) -> list[tuple[int, str]]:

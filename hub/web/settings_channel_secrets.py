@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -52,6 +53,7 @@ def once(visit: Visit, connection: Connection, made: Mapping[str, str], *, is_ne
         "settings/channel_made.html",
         connection=connection,
         is_new=is_new,
+        is_told=hasattr(registry.channel_class(connection.kind), "setup"),
         secrets=shown,
         hook_url=hook_url if is_called(connection.kind, connection.settings) else None,
         hook_with_token=channel_forms.hook_with_token(form, hook_url, made),
@@ -77,7 +79,10 @@ def registration(visit: Visit, connection: Connection, hook_url: str) -> str | N
 
 
 def is_public(hook_url: str) -> bool:
-    """Whether a provider out there could call an address at all: it has to be https, and no name of this machine."""
+    """Whether a provider out there could call an address: it has to be https, and none of the own network."""
     parts = urlsplit(hook_url)
     host = parts.hostname or ""
-    return parts.scheme == "https" and host != "localhost" and not host.startswith(("127.", "10.", "192.168.", "[::1"))
+    try:
+        return parts.scheme == "https" and ip_address(host).is_global
+    except ValueError:
+        return parts.scheme == "https" and "." in host

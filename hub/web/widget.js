@@ -41,9 +41,8 @@
   if (!marks) {
     marks = { landing_page: location.href.slice(0, 2000) };
     if (document.referrer) marks.referrer = document.referrer.slice(0, 2000);
-    const query = new URLSearchParams(location.search);
-    for (const mark of ["utm_source", "utm_medium", "utm_campaign", "utm_content", "utm_term", "gclid", "yclid", "fbclid"]) {
-      if (query.get(mark)) marks[mark] = query.get(mark).slice(0, 2000);
+    for (const [mark, value] of new URLSearchParams(location.search)) {
+      if (/^(utm_(source|medium|campaign|content|term)|[gy]clid|fbclid)$/.test(mark)) marks[mark] = value.slice(0, 2000);
     }
     visit.set("marks", marks);
   }
@@ -88,7 +87,7 @@
   const badge = make("span", { class: "badge", "aria-hidden": "true" });
   const launcher = make(
     "button",
-    { type: "button", class: "launcher", "aria-label": W.open, "aria-expanded": "false", "aria-haspopup": "dialog", onclick: () => open() },
+    { type: "button", class: "launcher", "aria-label": W.open, "aria-expanded": "false", onclick: () => open() },
     icon(ICONS.chat), badge,
   );
   const heading = make("h2", { id: "heading" }, settings.title || W.title);
@@ -173,14 +172,19 @@
     const node = message.node || make("li");
     message.node = node;
     node.className = message.ours ? "ours" : "mine";
-    const bubble = make("div", { class: message.gone ? "bubble gone" : "bubble" }, make("span", { class: "away" }, `${message.ours ? message.name || W.us : W.you}: `));
-    if (message.gone) bubble.append(W.gone);
-    if (message.text) bubble.append(linked(message.text));
-    for (const file of message.files || []) bubble.append(fileOf(file));
+    const looks = JSON.stringify([message.text, message.gone, message.files]);
+    if (looks !== message.looks) {
+      message.looks = looks; // what is the same stays, so that no screen reader says it again
+      const bubble = make("div", { class: message.gone ? "bubble gone" : "bubble" }, make("span", { class: "away" }, `${message.ours ? message.name || W.us : W.you}: `));
+      if (message.gone) bubble.append(W.gone);
+      if (message.text) bubble.append(linked(message.text));
+      for (const file of message.files || []) bubble.append(fileOf(file));
+      node.replaceChildren(bubble);
+    } else node.lastChild.remove();
     const state = message.failed ? W.failed : message.id || message.safe ? "" : W.sending;
     const line = make("p", { class: message.failed ? "meta failed" : "meta" }, [message.ours && message.name, clock.format(new Date(message.at)), state].filter(Boolean).join(" · "));
     if (message.failed && pending.has(message.key)) line.append(" ", make("button", { type: "button", onclick: () => { message.failed = false; draw(message); upload(message.key); } }, W.again));
-    node.replaceChildren(bubble, line);
+    node.append(line);
   };
   const place = (message) => {
     const known = (message.id && shown.get(message.id)) || (message.key && shown.get(message.key));
@@ -339,7 +343,7 @@
       }
       refresh(() => {});
     },
-    state(got) { alter(got.id, { state: got.state }); },
+    state(got) { const one = shown.get(got.id); if (one) one.state = got.state; count(); },
     seen() { refresh(() => { seen = true; }); },
     typing(got) { const end = atEnd(); typing.hidden = !got.on; if (end) toEnd(); },
     pong(got) { here = got.here; showHere(); flush(); },

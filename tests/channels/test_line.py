@@ -183,6 +183,10 @@ def test_coming_and_going_are_signals(name, kind):
     assert (found.kind, found.peer) == (kind, VERA)
 
 
+def test_a_message_without_a_message_means_nothing():
+    assert read(event("message")) == []
+
+
 @pytest.mark.parametrize("name", ["beacon", "accountLink", "memberJoined", "videoPlayComplete", "join", "", None])
 def test_other_events_mean_nothing(name):
     assert read(event(name)) == []

@@ -210,6 +210,18 @@ def test_what_nobody_said_to_us_makes_no_event(inner):
     assert parse(message(**inner)) == []
 
 
+@pytest.mark.parametrize(
+    ("inner", "external_id"),
+    [
+        ({"ts": None, "event_ts": "1795165200.000009"}, "D024BE91L:1795165200.000009"),
+        ({"ts": None, "event_ts": None}, "Ev08MFMKH6"),
+    ],
+)
+def test_a_message_without_a_stamp_is_known_by_what_else_tells_it_apart(inner, external_id):
+    (found,) = parse(message(**inner))
+    assert (found.external_id, found.occurred_at is None) == (external_id, False)
+
+
 def test_edits_and_deletions_name_the_message():
     assert parse(event(slack.CHANGED)) == [
         Changed(

@@ -106,6 +106,18 @@ def test_what_is_unsigned_is_taken_as_a_state_and_never_as_a_message():
         channel().verify(replace(asked(**STATUS), method="POST"), NOW)
 
 
+@pytest.mark.parametrize("form", [{}, {"id": "b6aa", "recipient": "37491123456"}])
+def test_the_dashboard_s_test_of_the_address_is_answered(form):
+    answer = channel().handshake(asked(**form))
+    assert answer is not None
+    assert (answer.status, answer.body) == (200, b"OK")
+
+
+@pytest.mark.parametrize("request_", [asked(**STATUS), asked(originator="37491123456", body="x"), signed(TEXT)])
+def test_a_state_or_a_message_is_no_test(request_):
+    assert channel().handshake(request_) is None
+
+
 # --- reading ---
 
 
@@ -128,6 +140,12 @@ def test_short_codes_call_things_differently():
         "+18885551515",
     )
     assert event.occurred_at == datetime(2026, 11, 20, 8, 59, 29, tzinfo=UTC)
+
+
+def test_the_id_goes_before_other_names_of_it():
+    (event,) = read(signed([("id", "1"), ("message_id", "2"), ("originator", "37491123456"), ("body", "x")]))
+    assert isinstance(event, Incoming)
+    assert event.external_id == "1"
 
 
 def test_pictures_are_named_in_any_case():

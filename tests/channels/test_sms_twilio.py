@@ -178,6 +178,8 @@ def test_whatsapp_without_a_number_or_a_prefix_is_still_whatsapp():
         ({"Body": "QmFubm9u"}, "QmFubm9u"),
         ({"Body": "   "}, ""),
         ({"Body": "", "ButtonText": "Confirm"}, "Confirm"),
+        ({"Body": "A text", "ButtonText": "Confirm"}, "A text"),
+        ({"From": "whatsapp:+14155550100", "Body": "A text", "ButtonText": "Confirm"}, "Confirm"),
         ({"Latitude": "55.75", "Longitude": "37.61", "Address": "Москва", "Body": ""}, "Москва\n55.75, 37.61"),
     ],
 )

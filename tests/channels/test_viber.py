@@ -161,7 +161,10 @@ def test_reports_carry_the_64_bit_number_of_our_message(name, status, said):
     ]
 
 
-@pytest.mark.parametrize("sample", [{"event": "webhook", "message_token": 1}, event("unheard_of"), {"event": None}])
+@pytest.mark.parametrize(
+    "sample",
+    [{"event": "webhook", "message_token": 1}, event("unheard_of"), {"event": None}, message("text")],
+)
 def test_what_means_nothing_to_us_is_no_event_and_no_error(sample):
     assert read(signed(sample)) == []
     assert viber().acknowledge(signed(sample), "r").status == 200

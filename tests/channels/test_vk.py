@@ -66,13 +66,19 @@ def test_a_name_is_no_number():
         (posted("message_new", {}, secret=None), BadSignature),
         (posted("message_new", {}, secret="aB3dEfGh1jKm"), BadSignature),
         (posted("message_new", {}, group_id=227000002), Refused),
-        (posted("message_new", {}, group_id=None), Refused),
         (RawRequest(b"secret=aB3dEfGh1jKl"), Malformed),
     ],
 )
 def test_events_that_are_not_for_us_are_refused(request_, expected):
     with pytest.raises(expected):
         vk().verify(request_, NOW)
+
+
+def test_the_secret_alone_is_enough_where_the_community_is_not_named():
+    request = posted("message_new", {"message": {"id": 7, "from_id": VERA, "text": "Здравствуйте"}}, group_id=None)
+    vk().verify(request, NOW)
+    found = read(request)
+    assert (found.external_id, found.peer, found.text) == ("7", PEER, "Здравствуйте")
 
 
 def test_without_a_secret_nothing_is_accepted():
@@ -92,6 +98,7 @@ def test_the_question_for_the_confirmation_string_is_answered_with_it_alone(secr
     [
         ({}, posted("confirmation", None, secret="guessed"), BadSignature),
         ({}, posted("confirmation", None, group_id=1), Refused),
+        ({}, posted("confirmation", None, group_id=None, secret=None), Refused),
         ({"confirmation": ""}, posted("confirmation", None), NotConfigured),
     ],
 )

@@ -26,7 +26,9 @@ from core.talk.viewings import Viewing
 from hub import connections, files, replies
 from hub.app import Hub
 from hub.http import make_app
+from hub.web.snippet import allowances, snippet
 from hub.web.widget_script import MOST_BYTES
+from hub.web.widget_texts import LANGUAGES, TEXTS
 from hub.widget_line import CUSTOMER
 from webhooks.deliveries import Delivery
 
@@ -582,6 +584,21 @@ async def test_the_script_is_small_cached_and_loads_on_other_people_s_pages(clie
         assert answer.content_type == "text/javascript"
         again = await client.get(f"/w/{widget.key}.js", headers={"If-None-Match": answer.headers["ETag"]})
         assert again.status == 304
+
+
+def test_what_is_pasted_is_one_tag_and_a_strict_site_is_told_what_to_allow():
+    chat = Connection(kind="widget", key="k-1", slug="abc", title="Chat")
+    assert snippet(chat, "https://crm.example.com/") == '<script src="https://crm.example.com/w/k-1.js" async></script>'
+    assert allowances("https://crm.example.com") == (
+        "script-src https://crm.example.com; connect-src https://crm.example.com wss://crm.example.com; "
+        "img-src https://crm.example.com"
+    )
+
+
+def test_every_language_says_everything_with_the_same_values():
+    for key, texts in TEXTS.items():
+        assert len(texts) == len(LANGUAGES) and all(text.strip() for text in texts), key
+        assert len({text.count("%s") for text in texts}) == 1, key
 
 
 async def test_nothing_secret_is_in_the_script(client, widget, hub):

@@ -159,7 +159,7 @@ async def say(page: Page, text: str) -> None:
 
 async def texts(page: Page) -> list[str]:
     found = await page.locator(".list .bubble").all_inner_texts()
-    return [text.strip().partition(": ")[2] for text in found]
+    return [text.partition(":")[2].strip() for text in found]
 
 
 async def test_a_visitor_talks_in_two_tabs_reloads_and_loses_nothing_when_the_server_is_away(

@@ -279,10 +279,9 @@ def upgrade() -> None:
     op.add_column("messages", sa.Column("edited_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("messages", sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
-        "uq_messages_group_key",
+        "ix_messages_group_key",
         "messages",
         ["connection_id", "group_key"],
-        unique=True,
         postgresql_where=sa.text("group_key IS NOT NULL"),
     )
     op.add_column(

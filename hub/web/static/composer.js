@@ -173,13 +173,7 @@
       if (draft.way && byId("way")?.querySelector(`option[value="${CSS.escape(draft.way)}"]`)) byId("way").value = chosen = draft.way;
     }
     showWay();
-    grow();
     showFiles();
-  }
-
-  function grow() {
-    text().style.height = "auto";
-    text().style.height = `${Math.min(text().scrollHeight + 2, innerHeight * 0.4)}px`;
   }
 
   // files ------------------------------------------------------------------------------------------------------------------------
@@ -330,7 +324,6 @@
     keep();
     showFiles();
     showWay();
-    grow();
     document.dispatchEvent(new CustomEvent("switchyard:sent"));
     document.dispatchEvent(new CustomEvent("switchyard:refresh"));
     text().focus();
@@ -353,7 +346,6 @@
   document.addEventListener("input", (event) => {
     if (!form()?.contains(event.target)) return;
     if (event.target === text()) {
-      grow();
       count();
       suggest();
       const writes = Boolean(text().value.trim());
@@ -381,7 +373,7 @@
   document.addEventListener("click", (event) => {
     if (!form()) return;
     if (event.target.closest("#composer label[data-key]")) setTimeout(() => (byId("write").hidden ? byId("template") : text()).focus());
-    if (event.target.closest("[data-now]")) {
+    if (event.target.closest("[data-send-now]")) {
       byId("send_at").value = "";
       byId("later").open = false;
       showLater();

@@ -27,7 +27,7 @@ async def anna(take_on):
 
 
 @pytest.fixture
-async def opened(hub, talks, anna, page, address):
+async def opened(hub, talks, anna, address, page):
     """Vera's conversation, open before Anna."""
     talk = await talks.begin("Vera", assignee=anna, words="Do you have white windows?")
     talks.provider.answers(
@@ -81,7 +81,7 @@ async def test_what_the_customer_writes_appears_while_the_answer_is_being_typed_
     assert await page.evaluate("window.neverReloaded") is True
 
 
-async def test_opening_marks_it_read(hub, opened, page, address):
+async def test_opening_marks_it_read(hub, opened, address, page):
     await expect(page.locator(f"#conversation-{opened.id}.is-unread")).to_have_count(0)
     async with hub.database.reading() as session:
         assert (await session.get_one(Conversation, opened.id)).unread == 0
@@ -166,7 +166,7 @@ async def test_files_are_uploaded_sent_and_shown(hub, talks, opened, page):
 
 
 async def test_a_letter_is_as_high_as_what_is_in_it_and_its_remote_pictures_wait_to_be_asked_for(
-    hub, talks, anna, page, address
+    hub, talks, anna, address, page
 ):
     talk = await talks.begin("Vera", assignee=anna)
     asked: list[str] = []
@@ -177,13 +177,18 @@ async def test_a_letter_is_as_high_as_what_is_in_it_and_its_remote_pictures_wait
     await talks.write(talk, "Tall", html=html)
     await _sign_in(page, hub, address, anna)
     await page.goto(f"{address}/conversations/{talk.id}")
-    frame = page.locator("iframe.letter")
-    await page.wait_for_function("document.querySelector('iframe.letter').clientHeight > 700")
-    assert not asked
-    await page.get_by_role("link", name="Show pictures").click()
-    await page.wait_for_function(
-        "document.querySelector('iframe.letter').contentDocument.querySelector('img')?.naturalWidth === 1"
+    picture = page.frame_locator("iframe.letter").locator("img")
+    await expect(picture).to_be_attached()
+    height = await page.evaluate(
+        """async () => {
+          const frame = document.querySelector("iframe.letter");
+          if (frame.clientHeight < 700) await new Promise((done) => frame.addEventListener("load", done));
+          return frame.clientHeight;
+        }"""
     )
+    assert height > 700 and not asked
+    await page.get_by_role("link", name="Show pictures").click()
+    await expect(picture).to_have_js_property("naturalWidth", 1)
     assert asked == ["/tracker.png"]
 
 
@@ -204,7 +209,7 @@ async def test_who_else_writes_here_is_seen(hub, talks, opened, take_on, page):
     await expect(page.locator("#present")).to_contain_text("Boris is writing")
 
 
-async def test_earlier_messages_are_put_above_and_the_reader_stays_where_they_were(hub, talks, anna, page, address):
+async def test_earlier_messages_are_put_above_and_the_reader_stays_where_they_were(hub, talks, anna, address, page):
     talk = await talks.begin("Vera", assignee=anna, words="number 0.")
     async with hub.database.transaction() as session:
         session.add_all(
@@ -230,7 +235,7 @@ async def test_earlier_messages_are_put_above_and_the_reader_stays_where_they_we
     await expect(page.locator(".earlier-part .bubble")).to_have_count(51)
 
 
-async def test_on_a_phone_one_pane_shows_at_a_time(hub, opened, page, address):
+async def test_on_a_phone_one_pane_shows_at_a_time(hub, opened, address, page):
     await page.set_viewport_size({"width": 360, "height": 740})
     await expect(page.locator("#inbox-list")).to_be_hidden()
     await page.locator(".show-contact").click()

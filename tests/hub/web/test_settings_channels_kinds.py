@@ -16,6 +16,7 @@ from channels import registry
 from core import connections
 from core.connections import Connection, Health
 from core.kernel.jobs import Job
+from core.kernel.secrets import Vault
 from core.staff.audit import AuditEntry
 from core.staff.users import Role
 from core.talk import templates
@@ -24,6 +25,7 @@ from hub import channel_forms, channel_upkeep, i18n
 from hub.connections import create
 from hub.web import field_texts
 from hub.web.channel_guides import GUIDES
+from hub.web.settings_channel_secrets import is_public
 from tests.channels.provider import playing
 from tests.conftest import VERA
 
@@ -168,6 +170,38 @@ async def test_settings_of_every_sort_are_kept_as_typed(owner, all_of):
     assert '<details class="fold full" open>' in wrong.text, "what is wrong must not lie in a fold"
 
 
+async def test_a_setting_that_is_called_like_a_common_one_has_an_input_of_its_own(owner, all_of):
+    form = (await owner.get("/settings/channels/new/widget")).text
+    assert 'name="title"' in form and 'name="own_title"' in form
+    typed = {"kind": "widget", "title": "Chat", "position": "left"}
+    wrong = await owner.post_plainly("/settings/channels", **typed, own_title="t" * 51)
+    assert wrong.status == 422 and 'id="own_title-error"' in wrong.text and 'id="title-error"' not in wrong.text
+    made = await owner.post_plainly("/settings/channels", **typed, own_title="Ask us", shows_names="yes")
+    assert made.status == 303
+    (connection,) = await all_of(Connection)
+    kept = connection.settings
+    assert (connection.title, kept["title"], kept["position"], kept["shows_names"]) == ("Chat", "Ask us", "left", True)
+    page = (await owner.get(f"/settings/channels/{connection.id}")).text
+    assert html.escape(f"/w/{connection.key}.js") in page
+    assert 'name="shows_names" value="yes" checked' in (await owner.get(made.headers["Location"] + "/edit")).text
+
+
+async def test_secrets_sealed_under_another_key_are_entered_again(owner, hub, add):
+    connection = await add("slack", signing_secret="s1", bot_token="xoxb-1")
+    path = f"/settings/channels/{connection.id}"
+    async with hub.database.transaction() as session:
+        row = await connections.get(session, connection.id)
+        row.sealed = Vault(b"k" * 32).seal({"signing_secret": "s1"}, belongs_to=f"connection:{row.key}")
+    await hub.switchboard.refresh()
+    assert "cannot be opened" in (await owner.get(path)).text
+    assert (await owner.post_plainly(f"{path}/resumption")).status == 422
+    missing = await owner.post_plainly(path, title="Ours", bot_token="xoxb-2")
+    assert missing.status == 422 and 'id="signing_secret-error"' in missing.text
+    assert (await owner.post_plainly(path, title="Ours", bot_token="xoxb-2", signing_secret="s2")).status == 303
+    assert await _secrets_of(hub, connection.id) == {"bot_token": "xoxb-2", "secret": "", "signing_secret": "s2"}
+    assert (await owner.post_plainly(f"{path}/resumption")).status == 303
+
+
 async def test_the_test_asks_the_provider_and_its_trouble_stays_until_it_is_mended(owner, hub, add):
     async with playing() as provider:
         connection = await add("slack", signing_secret="s", bot_token="xoxb-1", base_url=f"{provider.url}/api")
@@ -229,6 +263,21 @@ async def test_the_page_shows_what_was_said_to_the_provider_and_the_approved_tem
     page = (await owner.get(f"/settings/channels/{connection.id}")).text
     assert "offer" in page and "Hello &lt;{{1}}&gt;" in page and "Approved" in page
     assert "https://graph.example/1/messages" in page and "<script>&#34;" not in page and 'class="chip bad">400' in page
+
+
+@pytest.mark.parametrize(
+    ("address", "is_reachable"),
+    [
+        ("https://hub.example.com/hooks/k", True),
+        ("http://hub.example.com/hooks/k", False),
+        ("https://localhost/hooks/k", False),
+        ("https://192.168.1.7/hooks/k", False),
+        ("https://[::1]/hooks/k", False),
+        ("https://8.8.8.8/hooks/k", True),
+    ],
+)
+def test_an_address_providers_cannot_reach_is_told_apart(address, is_reachable):
+    assert is_public(address) is is_reachable
 
 
 async def test_only_a_channel_that_was_never_used_is_removed(owner, hub, add, webform, drain, all_of):
