@@ -163,8 +163,8 @@ class Http:
 
         `repeatable`: doing it twice does no harm, so that a broken connection is `Temporary`; so it is for GET. `once`:
         not for this GET, which sends something; it goes over a line of its own, since aiohttp repeats one by itself
-        where the provider had closed an idle line. `private`: what is said holds secrets nobody knows yet (a fresh access token),
-        so that only address and status are noted.
+        where the provider had closed an idle line. `private`: what is said holds secrets nobody knows yet (a fresh
+        access token), so that only address and status are noted.
 
         Raises:
             Temporary: it did not reach the provider. Uncertain: it may have been done.

@@ -140,7 +140,7 @@ WHERE contact_id = ANY($1) AND status IN ('new', 'working') AND deal_id IS NULL 
 _TALKS = """
 SELECT c.id, c.contact_id, c.connection_id, c.thread, c.peer, c.status, c.assignee_id,
        (SELECT e.id FROM episodes e WHERE e.conversation_id = c.id AND e.resolved_at IS NULL) AS episode_id
-FROM conversations c WHERE c.contact_id = ANY($1) ORDER BY c.last_message_at, c.id
+FROM conversations c WHERE c.contact_id = ANY($1) ORDER BY c.id DESC
 """
 
 
@@ -230,7 +230,7 @@ class Known:
             )
             if row.peer:
                 # of two that a merge has put side by side, each goes on with its own other side; of two with the same
-                # other side, the one last heard of
+                # other side, the one that began first: it is whoever's that other side is
                 known.talks_by_peer[(row.contact_id, row.connection_id, plain_thread(row.thread), row.peer)] = talk
             known.talks[(row.contact_id, row.connection_id, row.thread)] = known.talks_by_id[row.id] = talk
         return known

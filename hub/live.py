@@ -131,7 +131,7 @@ class Live:
                         return end
                 lines, position = await events.read_after(session, position)
                 if not lines:
-                    if await _is_behind(session, position):
+                    if await is_behind(session, position):
                         # Committed, but an older transaction is still under way: look again in a moment.
                         asyncio.get_running_loop().call_later(0.02, self._grown.set)
                     return position
@@ -171,7 +171,7 @@ class Live:
             stream.push("changed", _summary(found))
 
 
-async def _is_behind(session: Any, position: Position) -> bool:
+async def is_behind(session: Any, position: Position) -> bool:
     """Whether there is more after a place, though it may not be certain yet. Ids alone do not tell that."""
     return bool(
         await session.scalar(

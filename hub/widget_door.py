@@ -201,7 +201,7 @@ class _Window:
             batch = await reader.missed(line.visitor, have)
             seen = await is_seen(session, line.visitor)
         line.take(batch.messages)
-        await line.say(
+        await line.tell(
             "welcome",
             **{"pass": self._pass, "here": await self._lines.here(), "seen": seen},
             messages=batch.messages,
@@ -218,21 +218,21 @@ class _Window:
         elif what == "typing":
             await self._lines.note_writing(line.visitor, is_writing=frame.flag("on"))
         elif what == "ping":
-            await line.say("pong", here=await self._lines.here())
+            await line.tell("pong", here=await self._lines.here())
 
     async def _take(self, line: Line, frame: Fields) -> None:
         """Make something the visitor said durable, and only then say so."""
         hub, name = self._hub, frame.id("id")[:64]
         live = hub.switchboard.by_id(line.visitor.connection_id)
         if live is None or not isinstance(live.channel, Widget):
-            await line.say("refused", id=name, error="This chat is no more")
+            await line.tell("refused", id=name, error="This chat is no more")
             return
         if live.paused_because is not None:
-            await line.say("wait", id=name, seconds=60)
+            await line.tell("wait", id=name, seconds=60)
             return
         wait = self._lines.admits(line.visitor)
         if wait or not live.admits(time.monotonic()):
-            await line.say("wait", id=name, seconds=round(wait or 30.0, 1))
+            await line.tell("wait", id=name, seconds=round(wait or 30.0, 1))
             return
         marks = {mark: frame.text("marks", mark) for mark in frame.at("marks").keys()[:_MOST_MARKS]}
         said = {key: frame.text(key) for key in _KEPT if key in frame} | {"visitor": line.visitor.peer, "marks": marks}
@@ -258,15 +258,15 @@ class _Window:
             return
         except WebhookError as refusal:
             metrics.HOOKS.labels(live.kind, 422).inc()
-            await line.say("refused", id=name, error=str(refusal))
+            await line.tell("refused", id=name, error=str(refusal))
             return
         except Overloaded as busy:
             metrics.HOOKS.labels(live.kind, 503).inc()
-            await line.say("wait", id=name, seconds=busy.retry_after)
+            await line.tell("wait", id=name, seconds=busy.retry_after)
             return
         metrics.HOOKS.labels(live.kind, 200).inc()
         answer = json.loads(live.channel.acknowledge(raw, accepted.reference).body)
-        await line.say("ack", **{key: answer[key] for key in ("id", "reference", "redirect") if key in answer})
+        await line.tell("ack", **{key: answer[key] for key in ("id", "reference", "redirect") if key in answer})
         await self._lines.note_writing(line.visitor, is_writing=False)
 
 

@@ -30,6 +30,7 @@ from core.talk.conversations import Conversation
 from core.talk.viewings import Viewing
 from core.work import hours_json
 from hub.app import Hub
+from hub.live import is_behind
 from hub.widget_messages import Reader, Visitor, note_received
 
 log = structlog.get_logger(__name__)
@@ -71,7 +72,7 @@ class Line:
         self.woken = asyncio.Event()
         self._socket = socket
 
-    async def say(self, kind: str, **more: Any) -> None:
+    async def tell(self, kind: str, **more: Any) -> None:
         """Tell the window something; one that has gone hears nothing."""
         with contextlib.suppress(ConnectionError, RuntimeError):
             await self._socket.send_str(_encode({"t": kind, **more}).decode())
@@ -89,9 +90,9 @@ class Line:
                 continue
             self.has[message["id"]] = now
             if before is not None and before[0] == now[0]:
-                await self.say("state", id=message["id"], state=message["state"])
+                await self.tell("state", id=message["id"], state=message["state"])
             else:
-                await self.say("message", message=message)
+                await self.tell("message", message=message)
 
     async def hang_up(self) -> None:
         """Close the window's socket; its script opens another by itself."""
@@ -180,10 +181,10 @@ class Lines:
             await line.show(found)
         if line.is_seen:
             line.is_seen = False
-            await line.say("seen")
+            await line.tell("seen")
         if line.is_writing != line.was_writing:
             line.was_writing = line.is_writing
-            await line.say("typing", on=line.is_writing)
+            await line.tell("typing", on=line.is_writing)
 
     def _all(self) -> Iterable[Line]:
         return [line for lines in self._lines.values() for line in lines]
@@ -216,7 +217,7 @@ class Lines:
                 lines, position = await events.read_after(session, self._position)
                 if lines:
                     await self._spread(session, lines)
-                elif await _is_behind(session, position):
+                elif await is_behind(session, position):
                     # committed, but an older transaction is still under way: look again in a moment
                     asyncio.get_running_loop().call_later(0.02, self._grown.set)
             self._position = position
@@ -369,16 +370,3 @@ class Lines:
     async def hang_up(self) -> None:
         """Close all windows' sockets, as when this node stops; they come back to another one."""
         await asyncio.gather(*(line.hang_up() for line in self._all()))
-
-
-async def _is_behind(session: Any, position: Position) -> bool:
-    """Whether there is more after a place, though it may not be certain yet."""
-    return bool(
-        await session.scalar(
-            text(
-                "SELECT EXISTS (SELECT FROM events "
-                "WHERE (transaction, id) > (CAST(CAST(:transaction AS text) AS xid8), :id))"
-            ),
-            {"transaction": str(position.transaction), "id": position.event_id},
-        )
-    )

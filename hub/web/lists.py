@@ -54,7 +54,9 @@ def one_of(visit: Visit, name: str, values: Sequence[str]) -> str:
     return given if given in values else values[0]
 
 
-async def page(visit: Visit, listing: Listing, statement: Select[Any], *, sort: str, limit: int = PAGE) -> Slice:
+async def page(
+    visit: Visit, listing: Listing, statement: Select[*tuple[Any, ...]], *, sort: str, limit: int = PAGE
+) -> Slice:
     """Return the page of rows the address asks for, and the cursor of the next.
 
     Raises:

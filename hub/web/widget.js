@@ -201,7 +201,11 @@
     const nodes = [];
     for (const message of sorted) {
       const date = day.format(new Date(message.at));
-      if (date !== last) nodes.push((message.separator ||= make("li", { class: "day" }, date)));
+      if (date !== last) {
+        message.above ||= make("li", { class: "day" });
+        if (message.above.textContent !== date) message.above.textContent = date; // the server's clock may say another
+        nodes.push(message.above);
+      }
       last = date;
       nodes.push(message.node);
     }

@@ -457,7 +457,7 @@ async def test_a_letter_without_a_subject_gets_one():
     [
         "Окно на кухне не закрывается, и подоконник помещается ни на волос шире старого, когда придёт мастер",
         "Short",
-        "A subject of plain letters that goes on for longer than seventy-eight characters, as some people like to write",
+        "A subject of plain letters that goes on for longer than seventy-eight characters, as people like to write",
         "Ответ: 😀 " * 20,
     ],
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ async def vera(client, channels, drain):
 
 
 async def test_one_customer_several_channels_one_thread(
-    hub, provider, channels, vera, take_on, browser_of, drain, all_of
+    hub, provider, channels, vera, take_on, browser_of, drain, all_of, clock
 ):
     anna = await take_on("Anna", password=True)
 
@@ -111,6 +112,7 @@ async def test_one_customer_several_channels_one_thread(
     async with hub.database.reading() as session:
         schemes = set(await session.scalars(select(ContactIdentity.scheme)))
     assert schemes == {"telegram", "phone"}
+    clock.advance(timedelta(minutes=5))
     await vera.sms("It is me, by SMS now")
     assert len(await all_of(Contact)) == 1
 

@@ -1,4 +1,4 @@
-// The composer: what the chosen channel can carry, drafts, canned replies, files, templates, sending later.
+// The composer: what the chosen channel can carry, drafts, files, templates, sending later. Canned replies: canned.js.
 "use strict";
 
 (() => {
@@ -11,7 +11,6 @@
     Object.entries(values).reduce((said, [key, value]) => said.replace(`{${key}}`, value), form().dataset[`word${name}`] || "");
 
   let files = []; // of the conversation that is open: {key, name, id, progress, error, request}
-  let answered = null; // the message that is answered
 
   // the chosen channel ---------------------------------------------------------------------------------------------------
 
@@ -156,7 +155,6 @@
   function begin() {
     for (const file of files) file.request?.abort();
     files = [];
-    answered = null;
     chosen = "";
     if (!form()) return;
     let draft = null;
@@ -179,7 +177,6 @@
   // files ------------------------------------------------------------------------------------------------------------------------
 
   const MOST = 50 * 1024 * 1024;
-
   function attach(list) {
     for (const file of list) {
       const row = { key: crypto.randomUUID?.() || String(Math.random()), name: file.name || "file", progress: 0 };
@@ -318,8 +315,7 @@
     if (!answer.ok || !said?.id) return complain(said?.errors || {}, said ? said.form_error || said.detail || "" : root.dataset.wordFailed);
     complain({});
     text().value = byId("subject").value = byId("send_at").value = byId("template").value = "";
-    if (isNote()) files = files.filter(Boolean);
-    else files = [];
+    if (!isNote()) files = [];
     unanswer();
     keep();
     showFiles();
@@ -330,7 +326,6 @@
   }
 
   function unanswer() {
-    answered = null;
     form().elements.reply_to_id.value = "";
     byId("answered-to").hidden = true;
   }
@@ -347,7 +342,6 @@
     if (!form()?.contains(event.target)) return;
     if (event.target === text()) {
       count();
-      suggest();
       const writes = Boolean(text().value.trim());
       if (writes !== said) {
         said = writes;
@@ -379,111 +373,28 @@
       showLater();
     }
     if (event.target.closest("[data-unanswer]")) unanswer();
-    const option = event.target.closest("#canned [role=option]");
-    if (option) take(Number(option.dataset.number));
   });
 
-  document.addEventListener("dblclick", (event) => {
-    const bubble = event.target.closest?.(".thread .bubble:not(.note)");
-    if (!bubble || !form() || isNote()) return;
-    answered = bubble.id.slice("message-".length);
-    form().elements.reply_to_id.value = answered;
+  document.addEventListener("click", (event) => {
+    const asks = event.target.closest?.("[data-answer]");
+    if (!asks || !form()) return;
+    const bubble = asks.closest(".bubble");
+    const reply = form().querySelector("[name=mode][value=reply]");
+    if (reply) reply.checked = true;
+    form().elements.reply_to_id.value = asks.dataset.answer;
     byId("answered-to").hidden = false;
     byId("answered-to").querySelector("span").textContent = bubble.querySelector(".words")?.textContent.trim().slice(0, 120) || bubble.dataset.from;
-    getSelection()?.removeAllRanges();
+    showWay();
     text().focus();
   });
-
-  // canned replies: / and a few letters ----------------------------------------------------------------------------------------------
-
-  const kept = new Map(); // what the server offers, by conversation
-  let offered = [];
-  let at = 0;
-
-  function typedShortcut() {
-    const before = text().value.slice(0, text().selectionStart);
-    return /(?:^|\s)\/([\p{L}\p{N}_.-]{0,40})$/u.exec(before)?.[1] ?? null;
-  }
-
-  async function suggest() {
-    const begun = typedShortcut();
-    if (begun === null) return hide();
-    const url = form().dataset.canned;
-    if (!kept.has(url)) {
-      kept.set(url, []);
-      const answer = await fetch(url, { headers: { Accept: "application/json" } }).catch(() => null);
-      if (answer?.ok) kept.set(url, (await answer.json()).items);
-      else kept.delete(url);
-      if (!form() || form().dataset.canned !== url) return;
-    }
-    const wanted = (typedShortcut() ?? "").toLowerCase();
-    const fits = (reply) => reply.shortcut.includes(wanted) || reply.title.toLowerCase().includes(wanted);
-    offered = (kept.get(url) || []).filter(fits).sort((one, other) => other.shortcut.startsWith(wanted) - one.shortcut.startsWith(wanted)).slice(0, 8);
-    at = 0;
-    show();
-  }
-
-  function show() {
-    const list = byId("canned");
-    list.hidden = !offered.length;
-    list.replaceChildren(
-      ...offered.map((reply, number) => {
-        const row = document.createElement("li");
-        row.id = `canned-${number}`;
-        row.role = "option";
-        row.dataset.number = number;
-        row.setAttribute("aria-selected", String(number === at));
-        const name = Object.assign(document.createElement("b"), { textContent: `/${reply.shortcut}` });
-        const words = Object.assign(document.createElement("span"), { className: "cut second", textContent: reply.title ? `${reply.title} — ${reply.text}` : reply.text });
-        row.append(name, words);
-        return row;
-      }),
-    );
-    if (offered.length) text().setAttribute("aria-activedescendant", `canned-${at}`);
-    else text().removeAttribute("aria-activedescendant");
-    list.children[at]?.scrollIntoView({ block: "nearest" });
-  }
-
-  function hide() {
-    offered = [];
-    if (byId("canned")) show();
-  }
-
-  function take(number) {
-    const reply = offered[number];
-    const begun = typedShortcut();
-    if (!reply || begun === null) return;
-    const end = text().selectionStart;
-    text().setRangeText(reply.text, end - begun.length - 1, end, "end");
-    hide();
-    text().dispatchEvent(new Event("input", { bubbles: true }));
-    text().focus();
-  }
 
   document.addEventListener("keydown", (event) => {
-    if (!form()?.contains(event.target)) return;
+    if (!form()?.contains(event.target) || event.defaultPrevented) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      return send();
-    }
-    if (event.target !== text()) return;
-    if (offered.length) {
-      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-        event.preventDefault();
-        at = (at + (event.key === "ArrowDown" ? 1 : -1) + offered.length) % offered.length;
-        return show();
-      }
-      if (event.key === "Enter" || event.key === "Tab") {
-        event.preventDefault();
-        return take(at);
-      }
-      if (event.key === "Escape") {
-        event.preventDefault();
-        return hide();
-      }
-    } else if (event.key === "Escape") text().blur();
+      send();
+    } else if (event.key === "Escape" && event.target === text()) text().blur();
   });
-  document.addEventListener("focusout", (event) => event.target === text() && setTimeout(hide, 150));
 
   document.addEventListener("switchyard:conversation", begin);
 })();

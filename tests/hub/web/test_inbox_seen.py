@@ -201,6 +201,17 @@ def _picture() -> Any:
     return web.Response(body=content.getvalue(), content_type="image/png")
 
 
+async def test_one_message_of_many_is_answered(opened, page):
+    bubble = page.locator("#thread .bubble").first
+    await bubble.hover()
+    await bubble.get_by_role("button", name="Answer this message").click()
+    await expect(page.locator("#answered-to")).to_contain_text("white windows")
+    await page.keyboard.type("We do")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator("#thread .bubble.ours .answers")).to_contain_text("white windows")
+    await expect(page.locator("#answered-to")).to_be_hidden()
+
+
 async def test_who_else_writes_here_is_seen(hub, talks, opened, take_on, page):
     boris = await take_on("Boris", Role.OWNER)
     async with hub.database.transaction() as session:
