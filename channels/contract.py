@@ -221,7 +221,7 @@ class Sending:
 
 
 class OutgoingFile(NamedTuple):
-    """A file to send. `url` is a public address of it for an hour, "" where the hub has none; `read` streams it."""
+    """A file to send. `url` is a public address of it for some hours, "" where the hub has none; `read` streams it."""
 
     name: str
     content_type: str

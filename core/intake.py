@@ -26,6 +26,7 @@ from core.people.merging import MERGE_ATTESTED
 from core.sales.deals import Deal, Outcome
 from core.sales.leads import Lead, LeadStatus
 from core.sales.pipelines import StageRule
+from core.talk import changes
 from core.work import routing, stage_tasks
 from core.work.routing_conditions import Request
 from core.work.tasks import EscalationStep, Task
@@ -90,6 +91,12 @@ async def receive(session: AsyncSession, batch: Sequence[Received], *, now: date
             await asyncio.sleep(0)  # others share this event loop
     await router.close(session)
     await writing.flush(session, known)
+    for received, result in zip(batch, results, strict=True):
+        spoke = received.event.claims[0].address if received.event.claims else None
+        if spoke is None or (spoke.scheme, spoke.value) not in known.blocked:
+            continue
+        if not (result.is_repeat or received.event.is_ours or received.event.is_automatic):
+            await changes.heard_from(session, spoke, at=received.event.occurred_at or received.at, now=now)
     return results
 
 

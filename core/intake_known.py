@@ -83,7 +83,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k"
 _HOLD_STILL_AND_LOCK = f"{HOLD_STILL} UNION ALL {_LOCK}"  # in this order, in one round trip
 
 _IDENTITIES = """
-SELECT i.scheme, i.value, i.contact_id
+SELECT i.scheme, i.value, i.contact_id, i.blocked_at
 FROM unnest($1::text[], $2::text[]) AS a(scheme, value)
 JOIN identities i ON i.scheme = a.scheme AND i.value = a.value
 """
@@ -149,6 +149,7 @@ class Known:
     """What the database knows of the people in a batch; grows as the batch is decided."""
 
     addresses: dict[tuple[str, str], int] = field(default_factory=dict)
+    blocked: set[tuple[str, str]] = field(default_factory=set)
     people: dict[int, Person] = field(default_factory=dict)
     deals: dict[int, list[OpenDeal]] = field(default_factory=dict)
     leads: dict[int, OpenLead] = field(default_factory=dict)
@@ -185,7 +186,10 @@ class Known:
         pairs = list(dict.fromkeys(addresses))
         if pairs:
             found = await connection.exec_driver_sql(_IDENTITIES, ([p[0] for p in pairs], [p[1] for p in pairs]))
-            known.addresses = {(row.scheme, row.value): row.contact_id for row in found}
+            for row in found:
+                known.addresses[(row.scheme, row.value)] = row.contact_id
+                if row.blocked_at is not None:
+                    known.blocked.add((row.scheme, row.value))
         if messages:
             found = await connection.exec_driver_sql(_MESSAGES, ([m[0] for m in messages], [m[1] for m in messages]))
             known.messages = {

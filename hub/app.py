@@ -78,7 +78,7 @@ async def open_hub(
             )
         )
         vault = Vault(settings.secret_key())
-        switchboard = Switchboard(database, vault)
+        switchboard = Switchboard(database, vault, base_urls=settings.provider_urls())
         await switchboard.refresh()
         worker_id = int.from_bytes(os.urandom(4), "big") % 2147483646 + 1
         signals = Signals(database_url, worker_id=worker_id)

@@ -103,11 +103,15 @@ class Live:
 
 
 class Switchboard:
-    """All connections of the workspace, by key, by slug and by id."""
+    """All connections of the workspace, by key, by slug and by id.
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    `base_urls` are providers' addresses, by kind, for connections that name none themselves.
+    """
+
+    def __init__(self, database: Database, vault: Vault, *, base_urls: Mapping[str, str] | None = None) -> None:
         self._database = database
         self._vault = vault
+        self._base_urls = dict(base_urls or {})
         self._by_key: dict[str, Live] = {}
         self._by_slug: dict[str, Live] = {}
         self._by_id: dict[int, Live] = {}
@@ -166,7 +170,10 @@ class Switchboard:
         made_of = (row.kind, json_text(row.settings), row.sealed)
         # the same object as long as its settings are the same: a listener and a sender may share its open line
         same = before is not None and before.made_of == made_of
-        channel = before.channel if before and same else registry.build(row.kind, {**row.settings, **opened})
+        given = {**row.settings, **opened}
+        if not given.get("base_url") and row.kind in self._base_urls:
+            given["base_url"] = self._base_urls[row.kind]
+        channel = before.channel if before and same else registry.build(row.kind, given)
         return Live(
             id=row.id,
             key=row.key,
@@ -194,7 +201,7 @@ class Switchboard:
             made_of=made_of,
             account=channel.account,
             secrets=tuple(str(value) for value in opened.values() if value),
-            trusted=tuple(url for url in row.settings.values() if isinstance(url, str) and url.startswith("http")),
+            trusted=tuple(url for url in given.values() if isinstance(url, str) and url.startswith("http")),
             health=row.health,
             reply_through=row.reply_through,
         )

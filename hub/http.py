@@ -12,6 +12,7 @@ from aiohttp import web
 from sqlalchemy import text
 
 from core.kernel import jobs
+from core.talk import outbox
 from core.kernel.errors import Conflict, DomainError, Forbidden, NotFound, Rejected, Stale
 from hub import files_door, hooks, metrics, revision, widget_door
 from hub.app import Hub
@@ -134,7 +135,7 @@ async def measured(request: web.Request) -> web.Response:
     hub = request.app[HUB]
     metrics.WAITING.set(hub.ingress.waiting)
     async with hub.database.reading() as session:
-        for queue in ("deliveries", jobs.Job.__tablename__):
+        for queue in ("deliveries", jobs.Job.__tablename__, outbox.Outgoing.__tablename__):
             oldest = await session.scalar(text(f"SELECT min(due_at) FROM {queue} WHERE due_at IS NOT NULL"))  # noqa: S608
             age = (hub.clock.now() - oldest).total_seconds() if oldest else 0.0
             metrics.QUEUE_AGE.labels(queue).set(max(0.0, age))

@@ -39,6 +39,7 @@ _STOPS_AFTER = 3  # refusals of our credentials in a row
 _BREAKS_AFTER = 5  # failures to reach the provider in a row
 _BREAK = 15.0  # seconds of the first break; each further one is twice as long
 _LONGEST_BREAK = 600.0
+_WAITS_FOR_SETTINGS = 600.0  # seconds between two looks at a connection whose settings are wrong
 
 
 _REMEMBERED = timedelta(minutes=30)
@@ -137,11 +138,17 @@ class Outcomes:
             return False
         if isinstance(outcome, Misconfigured):
             failures = await pace.count_failure(session, found.live.id, now=now)
-            if failures >= _STOPS_AFTER or not isinstance(outcome, Unauthorised):
+            refused = isinstance(outcome, Unauthorised)
+            if failures >= _STOPS_AFTER or not refused:
                 connection = await connections.get(session, found.live.id)
-                health = Health.REAUTHORISE if isinstance(outcome, Unauthorised) else Health.DEGRADED
+                health = Health.REAUTHORISE if refused else Health.DEGRADED
                 await connections.note_trouble(session, connection, said, health=health, at=now)
-            return await self._later(session, row, held, message, found, said, None)
+            if refused:
+                return await self._later(session, row, held, message, found, said, None)
+            # whoever mends the settings finds it waiting; it counts as no attempt
+            message.status, message.error_text = "queued", said[:1000]
+            await self.postpone(session, row, Wait(_WAITS_FOR_SETTINGS, said))
+            return False
         assert isinstance(outcome, Temporary)
         if outcome.code in ("unreachable", "") or outcome.code.startswith("5"):
             await self._count_outage(session, found, said)

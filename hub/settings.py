@@ -51,7 +51,7 @@ def _url(*schemes: str) -> AfterValidator:
             _ = parts.port
         except ValueError as error:
             raise ValueError(f"is no usable URL ({error})") from None
-        if parts.scheme not in schemes or not parts.netloc:
+        if parts.scheme not in schemes or not (parts.netloc or (parts.scheme == "file" and parts.path)):
             raise ValueError("must begin with " + " or ".join(f"{scheme}://" for scheme in schemes))
         return value
 
@@ -167,6 +167,11 @@ class Settings(BaseSettings):
         if server is not None and self.smtp_sender is None and "@" not in (server.user or ""):
             raise ValueError(f"{PREFIX}SMTP_SENDER: is needed with {PREFIX}SMTP_URL, like sales@example.com")
         return self
+
+    def provider_urls(self) -> dict[str, str]:
+        """Return providers' addresses that the installation sets for all its connections, by kind."""
+        standard = type(self).model_fields["telegram_api"].default
+        return {} if self.telegram_api == standard else {"telegram": self.telegram_api}
 
     def mail_server(self) -> MailServer | None:
         """Return where to hand in notification e-mail, or None when none is to be sent."""

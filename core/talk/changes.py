@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.kernel import events
-from core.kernel.addresses import Address
+from core.kernel.addresses import EMAIL, PHONE, Address
 from core.kernel.envelopes import Changed, Claim, IdentityChanged, Signal, Trust
 from core.people.contacts import Contact, ContactIdentity, folded
 from core.talk import referrals
@@ -111,7 +111,30 @@ async def block(session: AsyncSession, address: Address, *, because: str, at: da
 
 async def unblock(session: AsyncSession, address: Address, *, now: datetime) -> bool:
     """Note that an address may be written to again. Returns False if it could be all the time."""
-    identity = await session.scalar(
+    identity = await _blocked(session, address)
+    if identity is None:
+        return False
+    await _lift(session, identity, now)
+    return True
+
+
+async def heard_from(session: AsyncSession, address: Address, *, at: datetime, now: datetime) -> bool:
+    """Note that somebody wrote from an address after it was blocked: who writes to us can be written to.
+
+    What stays is an opt-out from mail or SMS: there, only the word for it takes it back. Messengers let nobody write
+    who has blocked us.
+    """
+    identity = await _blocked(session, address)
+    if identity is None or identity.blocked_at is None or identity.blocked_at > at:
+        return False
+    if identity.blocked_because == "opted_out" and identity.scheme in (EMAIL, PHONE):
+        return False
+    await _lift(session, identity, now)
+    return True
+
+
+async def _blocked(session: AsyncSession, address: Address) -> ContactIdentity | None:
+    found: ContactIdentity | None = await session.scalar(
         select(ContactIdentity)
         .where(
             ContactIdentity.scheme == address.scheme,
@@ -120,8 +143,10 @@ async def unblock(session: AsyncSession, address: Address, *, now: datetime) -> 
         )
         .with_for_update()
     )
-    if identity is None:
-        return False
+    return found
+
+
+async def _lift(session: AsyncSession, identity: ContactIdentity, now: datetime) -> None:
     identity.blocked_at = identity.blocked_because = None
     await session.flush()
     await events.record(
@@ -129,9 +154,8 @@ async def unblock(session: AsyncSession, address: Address, *, now: datetime) -> 
         "contact.reachable",
         now,
         contact_id=identity.contact_id,
-        details={"scheme": address.scheme, "address": identity.raw},
+        details={"scheme": identity.scheme, "address": identity.raw},
     )
-    return True
 
 
 _MOVE_PEER = text(

@@ -125,7 +125,7 @@ async def test(settings: Settings, options: argparse.Namespace) -> int:
         findings = [_secrets(connection, vault), _health(connection)]
         base = (options.url or base_url(settings)).rstrip("/")
         if findings[0][0] == "ok":
-            live = Switchboard(database, vault).build(connection, company)
+            live = Switchboard(database, vault, base_urls=settings.provider_urls()).build(connection, company)
             findings.append(await _provider(live, base))
     findings += deliveries
     findings.append(_hook(await asked(f"{base}/hooks/{connection.key}"), base))

@@ -158,6 +158,26 @@ def catalogues() -> Finding:
     return Finding("translations", Verdict.OK, f"English{''.join(f', {LANGUAGES[name]}' for name in there)}")
 
 
+async def files(settings: Settings) -> Finding:
+    """Whether files can be written where they are kept."""
+    from channels.errors import Temporary
+    from hub.files import open_files
+
+    where = "the state folder"
+    if settings.files_url is not None:
+        where = settings.files_url.get_secret_value().partition("?")[0]
+    try:
+        await open_files(settings).check()
+    except (Temporary, OSError, ValueError) as error:
+        return Finding(
+            "files",
+            Verdict.FAIL,
+            f"{where}: {str(error)[:300]}",
+            "Mend SWITCHYARD_FILES_URL, or the rights of the folder",
+        )
+    return Finding("files", Verdict.OK, f"Files are kept in {where}")
+
+
 async def mail(settings: Settings) -> Finding:
     """Whether the mail server takes our letters, as far as it tells before one is handed in."""
     server = settings.mail_server()

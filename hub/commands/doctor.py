@@ -48,6 +48,7 @@ async def _all(settings: Settings, base: str) -> AsyncIterator[Finding]:
     yield checkup.disk(settings)
     yield checkup.assets()
     yield checkup.catalogues()
+    yield await checkup.files(settings)
     yield await checkup.mail(settings)
     answer = await asked(f"{base}/readyz")
     for finding in checkup.server(answer, base, CLOCK.now()):
