@@ -51,6 +51,7 @@ from webhooks.request import RawRequest, Reply
 
 API = "https://chatapi.viber.com"
 _EVENTS = ("delivered", "seen", "failed", "subscribed", "unsubscribed", "conversation_started")
+_NAMELESS = "Bot"
 _MOST_FILE = 50 * 1024 * 1024
 
 
@@ -271,10 +272,16 @@ class Viber:
             await self._call("set_webhook", {"url": ""}, tools, repeatable=True)
 
     async def _name(self, tools: Tools) -> str:
-        """Return the sender's name, which every message needs; the bot's own is asked for once."""
+        """Return the sender's name, which every message needs; the bot's own is asked for once.
+
+        Where Viber does not tell it, a message goes all the same, under a plain name.
+        """
         if not self._sender:
-            account = await self._call("get_account_info", {}, tools, repeatable=True)
-            self._sender = account.text("name")[:28] or "Bot"
+            try:
+                account = await self._call("get_account_info", {}, tools, repeatable=True)
+            except (Undeliverable, Uncertain):
+                return _NAMELESS
+            self._sender = account.text("name")[:28] or _NAMELESS
         return self._sender
 
     async def _call(self, method: str, message: Mapping[str, Any], tools: Tools, *, repeatable: bool = False) -> Fields:

@@ -96,7 +96,7 @@ async def receive(session: AsyncSession, batch: Sequence[Received], *, now: date
         if spoke is None or (spoke.scheme, spoke.value) not in known.blocked:
             continue
         if not (result.is_repeat or received.event.is_ours or received.event.is_automatic):
-            await changes.heard_from(session, spoke, at=received.event.occurred_at or received.at, now=now)
+            await changes.heard_from(session, spoke, at=received.received_at, now=now)
     return results
 
 

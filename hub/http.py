@@ -12,8 +12,8 @@ from aiohttp import web
 from sqlalchemy import text
 
 from core.kernel import jobs
-from core.talk import outbox
 from core.kernel.errors import Conflict, DomainError, Forbidden, NotFound, Rejected, Stale
+from core.talk import outbox
 from hub import files_door, hooks, metrics, revision, widget_door
 from hub.app import Hub
 from hub.auth import SignInRefused, TooManyTries

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, ForeignKey, Index, Text, and_, select, text, true
+from sqlalchemy import BigInteger, Boolean, ColumnElement, ForeignKey, Index, Text, and_, func, select, text, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -110,6 +110,18 @@ async def get(session: AsyncSession, contact_id: int) -> Contact:
 def folded(*parts: str | None) -> str:
     """Return the text that search compares: lower case, ё as е, one space between words."""
     return " ".join(" ".join(p for p in parts if p).casefold().replace("ё", "е").split())
+
+
+def called() -> ColumnElement[str]:
+    """Return what a contact is called in a list: their name, else their phone number or e-mail address, else ""."""
+    address = (
+        select(ContactIdentity.value)
+        .where(ContactIdentity.contact_id == Contact.id, ContactIdentity.scheme.in_((addresses.PHONE, addresses.EMAIL)))
+        .order_by(ContactIdentity.scheme.desc(), ContactIdentity.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return func.coalesce(func.nullif(Contact.name, ""), address, "")
 
 
 def found_by(text: str, country: str) -> ColumnElement[bool]:

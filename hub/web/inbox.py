@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy import select
 
+from core.people import contacts
 from core.people.contacts import Contact
 from core.staff import access
 from core.talk.conversations import Conversation
@@ -54,7 +55,7 @@ async def head(visit: Visit, conversation_id: int) -> web.Response:
 
 async def head_of(visit: Visit, found: Conversation) -> dict[str, Any]:
     """Return what the head of a conversation shows."""
-    name = await visit.session.scalar(select(Contact.name).where(Contact.id == found.contact_id))
+    name = await visit.session.scalar(select(contacts.called()).where(Contact.id == found.contact_id))
     made = await inbox_list.shown_rows(visit, [(found, name or "")])
     return {
         "conversation": made[0],

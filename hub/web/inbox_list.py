@@ -114,7 +114,9 @@ def asked(visit: Visit) -> Asked:
 async def listed(visit: Visit, *, selected: int = 0) -> dict[str, Any]:
     """Return what the list of conversations shows."""
     wanted = asked(visit)
-    statement = select(Conversation, Contact.name).join(Contact, Contact.id == Conversation.contact_id)
+    statement = select(Conversation, contacts.called().label("name")).join(
+        Contact, Contact.id == Conversation.contact_id
+    )
     statement = access.narrow(statement, visit.rights, Conversation)
     if wanted.text:  # whoever looks for somebody wants them wherever they are
         statement = statement.where(contacts.found_by(wanted.text, visit.company.country))

@@ -15,6 +15,7 @@ from sqlalchemy.orm import defer
 
 from core.kernel.errors import NotFound
 from core.kernel.events import TimelineEvent
+from core.people import contacts
 from core.people.contacts import Contact
 from core.staff import access
 from core.talk import attachments
@@ -205,7 +206,7 @@ async def _messages(visit: Visit, conversation: Conversation, rows: Sequence[Any
     files = await _files(visit, ids)
     authors = await shown.people(session, [message.author_id for message in found])
     channels = await inbox_list.channels_of(visit, {message.connection_id for message in found})
-    name = await session.scalar(select(Contact.name).where(Contact.id == conversation.contact_id))
+    name = await session.scalar(select(contacts.called()).where(Contact.id == conversation.contact_id))
     customer = Person(conversation.contact_id, name or visit.translate(N_("No name yet")))
     answered = await _answered(visit, found)
     may_change = visit.rights.may_change

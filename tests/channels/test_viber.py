@@ -265,6 +265,12 @@ async def test_the_bot_s_own_name_is_asked_for_once_and_signs_its_messages(provi
     assert provider.asked[1].json["sender"] == {"name": "Бот магазина штор и карнизов"[:28]}
 
 
+async def test_a_name_that_cannot_be_had_holds_no_message_up(provider, tools):
+    provider.answers("POST", "/pa/send_message", json=OK)
+    await viber(base_url=provider.url, sender_name="").send(playing.part("1", peer=USER), tools)
+    assert provider.asked[-1].json["sender"] == {"name": "Bot"}
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [

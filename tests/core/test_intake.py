@@ -21,6 +21,7 @@ from core.sales.deals import Deal
 from core.sales.leads import Lead
 from core.sales.pipelines import Pipeline, Stage
 from core.staff.users import User
+from core.talk import changes
 from core.talk.conversations import Conversation, Episode, Message
 from core.work.tasks import Task, complete
 from hub import exchange
@@ -257,6 +258,41 @@ async def test_the_customer_waits_since_their_first_unanswered_word(hub, webform
     await drain()
     (talk,) = await _all(hub, Conversation)
     assert (talk.waiting_since, talk.last_message_text, talk.unread) == (began, "two", 3)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "because", "is_lifted"),
+    [
+        ("telegram", "gone", True),
+        ("vk", "opted_out", True),
+        ("phone", "dead", True),
+        ("phone", "opted_out", False),
+        ("email", "opted_out", False),
+    ],
+)
+async def test_who_writes_again_can_be_written_to_unless_they_took_themselves_off(
+    hub, post, scheme, because, is_lifted
+):
+    connection = await add_webform(hub)
+    live = hub.switchboard.by_id(connection.id)
+    address = Address(scheme, {"phone": "+79120000001", "email": "vera@example.com"}.get(scheme, "7"))
+
+    async def say(external_id):
+        event = Incoming(
+            text="?", peer="7", external_id=external_id, claims=(Claim(address, address.value, Trust.ATTESTED),)
+        )
+        async with hub.database.transaction() as session:
+            await intake.receive(session, [Received(1, hub.clock.now(), live.source, event)], now=hub.clock.now())
+
+    await say("1")
+    async with hub.database.transaction() as session:
+        await changes.block(session, address, because=because, at=hub.clock.now())
+    await say("1")
+    (identity,) = await _all(hub, ContactIdentity)
+    assert identity.blocked_because == because, "a repeat says nothing new"
+    await say("2")
+    (identity,) = await _all(hub, ContactIdentity)
+    assert (identity.blocked_because is None) == is_lifted
 
 
 # --- at once, again, and gone wrong ---
