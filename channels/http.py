@@ -162,9 +162,9 @@ class Http:
         """Make a request and return its answer, whatever its status.
 
         `repeatable`: doing it twice does no harm, so that a broken connection is `Temporary`; so it is for GET. `once`:
-        not for this GET, which sends something; it goes over a line of its own, since aiohttp repeats one by itself
-        where the provider had closed an idle line. `private`: what is said holds secrets nobody knows yet (a fresh
-        access token), so that only address and status are noted.
+        not for this GET, which sends something; it goes over a line of its own, and aiohttp is kept from making it
+        again by itself where the line breaks. `private`: what is said holds secrets nobody knows yet (a fresh access
+        token), so that only address and status are noted.
 
         Raises:
             Temporary: it did not reach the provider. Uncertain: it may have been done.
@@ -182,6 +182,8 @@ class Http:
         if auth is not None:
             headers = {"Authorization": _basic(auth), **(headers or {})}
         session = self._once if once else self._session
+        if once:
+            more["middlewares"] = (_unrepeated,)
         status: int | None = None
         answered = problem = ""
         try:
@@ -306,6 +308,20 @@ class Http:
         if unreached or is_repeatable:
             return Temporary(f"{host} cannot be reached: {said}", code="unreachable")
         return Uncertain(f"{host} broke off before it answered ({said}), so the message may have gone", code="broken")
+
+
+class _BrokenOff(aiohttp.ClientError):
+    """The line broke after the request was begun."""
+
+
+async def _unrepeated(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Call a broken line something else: aiohttp makes a GET again by itself when it sees one, whatever it did."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # nothing was sent, and nothing is repeated
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _BrokenOff(str(error) or type(error).__name__) from error
 
 
 def origin_of(url: str) -> str:

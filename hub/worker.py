@@ -77,7 +77,7 @@ async def running(hub: Hub, *, works: bool = True, listens: bool = True) -> Asyn
         loops.append(listeners.run())
     if works or listens:
         # a listener's process sends too: some channels send over the line it holds
-        loops.append(_forever("outbox", outbox.work, hub.sending_waits, _IDLE))
+        loops.append(outbox.run(hub.sending_waits))
     if works:
         loops += [
             _forever("snoozed", lambda: wake_snoozed(hub), None, _IDLE),

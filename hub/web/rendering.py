@@ -172,7 +172,7 @@ class Renderer:
             title = self._gettext(context, words.N_("Nobody yet"))
             return Markup('<span class="avatar nobody {}" title="{}">{}</span>').format(size, title, self.icon("user"))
         name = str(_of(person, "name") or "")
-        shown = escape(formats.initials(name)) if name else self.icon("user")
+        shown = escape(formats.initials(name)) or self.icon("user")
         hint = Markup(' title="{}"').format(name) if name and titled else ""
         return Markup('<span class="avatar {} hue-{}" aria-hidden="true"{}>{}</span>').format(
             size, formats.hue(_of(person, "id")), hint, shown

@@ -304,6 +304,7 @@ async def test_a_cut_connection_leaves_it_uncertain_even_for_a_get_and_no_secret
     async with tools_for(provider.url, secrets=secrets) as (tools, exchanges):
         with pytest.raises(Uncertain):
             await channel(send_url=f"{provider.url}/sendsms").send(part("x", peer="+250788383383"), tools)
+        assert len(provider.asked) == 1, "it may have gone, so it is not asked for again"
         with pytest.raises(Temporary):
             await channel(send_url="http://127.0.0.1:9/sendsms").send(part("x", peer="+250788383383"), tools)
     assert len(exchanges) == 2

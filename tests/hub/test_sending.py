@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
 from sqlalchemy import select, text, update
 
 from core.connections import Connection, Health
@@ -416,3 +418,47 @@ async def test_dead_workers_give_back_what_they_had_in_hand(hub, sms, twilio, an
     await worker.recover(hub)
     await drain()
     assert (await message_of(hub, written.id)).status == "sent"
+
+
+async def test_a_slow_provider_holds_up_nobody_else_and_is_let_finish_when_the_hub_stops(
+    hub, sms, twilio, answer, client, webform
+):
+    """The first answer hangs; the second, to somebody else, goes; and stopping waits for the first."""
+    held = asyncio.Event()
+
+    def slow(asked: Asked) -> Any:
+        if "slow" in asked.form["Body"]:
+            return _Held(held)
+        return web.json_response({**SENT, "sid": "SM2"}, status=201)
+
+    twilio.does("POST", MESSAGES, slow)
+    form = {"name": "Igor", "phone": "8 (916) 765-43-21", "message": "doors"}
+    assert (await client.post(f"/hooks/{webform.key}", data=form)).status == 200
+    await worker.drain(hub)
+    async with hub.database.reading() as session:
+        igor = (await session.scalars(select(Conversation).order_by(Conversation.id.desc()))).first()
+    assert igor is not None
+    first = await answer("slow")
+    second = await answer("quick", conversation_id=igor.id)
+    sending = asyncio.create_task(Outbox(hub).run(asyncio.Event(), look_every=0.05))
+    async with asyncio.timeout(20):
+        while (await message_of(hub, second.id)).status != "sent":
+            await asyncio.sleep(0.02)
+    assert (await message_of(hub, first.id)).status == "sending"
+    sending.cancel()
+    held.set()
+    await asyncio.gather(sending, return_exceptions=True)
+    message = await message_of(hub, first.id)
+    assert (message.status, message.uncertain) == ("sent", False)
+
+
+class _Held(web.Response):
+    """An answer that comes when it is let go."""
+
+    def __init__(self, held: asyncio.Event) -> None:
+        super().__init__(status=201, text=json.dumps(SENT), content_type="application/json")
+        self._held = held
+
+    async def prepare(self, request: Any) -> Any:
+        await self._held.wait()
+        return await super().prepare(request)
