@@ -82,7 +82,8 @@ class Channel(Protocol):
 
     group    what sort of channel it is, for pages
     account  "<kind>:<the provider's id of our account>", by which events in a shared request find their connection; ""
-             where that never happens
+             where that never happens. A channel whose hook serves a provider's whole app has `app` as well, the same
+             text for all channels of that app: an event of a shared request reaches no channel of another one
     """
 
     kind: ClassVar[str]

@@ -81,6 +81,12 @@ class MetaApp:
         self._access_token = settings.access_token
         self._api = f"{(settings.base_url or self._home(settings)).rstrip('/')}/{settings.api_version}"
 
+    @property
+    def app(self) -> str:
+        """Stands for the app: whoever can sign for one may not speak for the accounts of another."""
+        secret = self._app_secret.get_secret_value()
+        return hashlib.blake2b(secret.encode(), digest_size=16).hexdigest() if secret else ""
+
     def handshake(self, request: RawRequest) -> Reply | None:
         """Answer Meta's question whether the address is ours.
 

@@ -79,11 +79,20 @@ async def understand(
 
 
 def _addressee(switchboard: Switchboard, heard: Heard) -> Live | None:
-    """Return the connection an event is for: the one whose hook was called, unless it names another account."""
+    """Return the connection an event is for: the one whose hook was called, unless it names another account.
+
+    That has to be one of the same app (`app` of a channel, where hooks are shared): the request was checked with the
+    secret of the hook that was called, which says nothing for the accounts of other apps.
+    """
     account = heard.event.account
     if not account or account == heard.live.account:
         return heard.live
-    return switchboard.by_account(account)
+    found = switchboard.by_account(account)
+    return found if found is not None and _app_of(found) == _app_of(heard.live) else None
+
+
+def _app_of(live: Live) -> str:
+    return str(getattr(live.channel, "app", ""))
 
 
 async def _rest(session: AsyncSession, heard: Heard, live: Live, *, now: datetime) -> dict[str, Any]:

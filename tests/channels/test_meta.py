@@ -100,6 +100,12 @@ def test_what_is_no_challenge_is_none(app, query, method):
     assert app.handshake(asking(query, method)) is None
 
 
+def test_channels_of_one_app_know_each_other_and_those_of_another_do_not():
+    one, same, other = build("whatsapp"), build("messenger"), build("instagram", app_secret="another-app-secret")
+    assert one.app == same.app != other.app
+    assert build("whatsapp", app_secret="").app == ""
+
+
 def test_a_hook_of_any_kind_reads_what_is_for_others_of_its_app(app):
     both = [
         *whatsapp.REQUESTS[:1],

@@ -108,6 +108,7 @@ async def test_a_canned_reply_is_chosen_by_the_keyboard(hub, opened, page, anna)
         for shortcut, text in (("bye", "Goodbye"), ("hi", "{name}, hello"), ("hours", "We are open from nine")):
             await canned.add(session, shortcut=shortcut, text=text, at=hub.clock.now(), actor_id=anna.id)
     await page.keyboard.press("r")
+    await expect(page.locator("#text")).to_be_focused()
     await page.keyboard.type("Well, /h")
     await expect(page.locator("#canned [role=option]")).to_have_count(2)
     await page.keyboard.press("ArrowDown")
