@@ -117,6 +117,11 @@ def render(
 
 def _refusal(sending: Sending, file: FileToSend) -> str | None:
     """Return why a channel cannot carry a file, None if it can."""
+    own = sending.media.get(file.kind)
+    if own is not None and file.size > own.most_bytes and (not own.types or file.content_type in own.types):
+        as_file = sending.media.get("file")
+        if as_file is None or (as_file.types and file.content_type not in as_file.types):
+            return f"it is larger than the {own.most_bytes // 1_000_000 or 1} MB this channel takes"
     rule = sending.media.get(_kind(sending, file))
     if rule is None:
         return "this channel carries no such files"

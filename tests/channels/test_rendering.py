@@ -122,6 +122,12 @@ def test_a_picture_too_large_for_one_goes_as_a_file_and_beyond_that_as_a_link():
         render(FILES, files=[a_file(size=9_000)])
 
 
+def test_a_picture_that_is_only_too_large_is_said_to_be_that():
+    choosy = Sending(media={"image": Media(1_000_000, ("image/jpeg",)), "file": Media(5_000_000, ("application/pdf",))})
+    found = render(choosy, files=[a_file(size=1_500_000, link="https://hub.example/f/1")])
+    assert "larger than the 1 MB" in found.dropped[0]
+
+
 def test_buttons_become_numbered_lines_where_there_are_none():
     found = render(PLAIN, text="When?", buttons=[Button("Today"), Button("Tomorrow")])
     assert [part.text for part in found.parts] == ["When?\n\n1. Today\n2. Tomorrow"]
