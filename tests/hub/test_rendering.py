@@ -191,7 +191,8 @@ def test_the_theme_is_the_systems_unless_the_person_chose_one(renderer: Renderer
 
 @pytest.mark.parametrize("language", [language for language in i18n.LANGUAGES if language != "en"])
 def test_every_label_of_a_state_is_translated(language: str) -> None:
-    same_everywhere = set("Telegram E-mail Instagram LINE MAX Matrix Mattermost Messenger Slack Viber WhatsApp".split())
+    messengers = {"Instagram", "LINE", "MAX", "Matrix", "Mattermost", "Messenger", "Slack", "Viber", "WhatsApp"}
+    same_everywhere = {"Telegram", "E-mail", *messengers}
     texts = {text for vocabulary in words.LABELS.values() for text in vocabulary.values()} - same_everywhere
     catalogue = i18n.catalogue(language)
     assert [text for text in sorted(texts) if catalogue.gettext(text) == text] == []
