@@ -7,7 +7,7 @@ from typing import NamedTuple
 import structlog
 
 from channels.contract import Checker, Installer, TemplateSource, Tools
-from channels.errors import ChannelError, Misconfigured, Temporary, Unauthorised
+from channels.errors import ChannelError, Temporary, Unauthorised
 from core import connections
 from core.connections import Health
 from core.talk import outbox, templates
@@ -108,5 +108,5 @@ async def say_farewell(hub: Hub, live: Live) -> None:
     tools = tools_for(hub.web, live, now=hub.clock.now, public_url=hub.public_url)
     try:
         await live.channel.teardown(tools)
-    except (ChannelError, Misconfigured) as error:
+    except ChannelError as error:
         log.info("teardown_refused", connection_id=live.id, error=live.masked(str(error))[:200])

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 import structlog
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.contract import Enricher, Fetcher, Parted, Profiler
 from channels.errors import ChannelError, Misconfigured, Temporary, Undeliverable
@@ -92,9 +93,9 @@ async def _give_up(hub: Hub, attachment_id: int, reason: str) -> None:
             await _tell(session, message, hub.clock.now())
 
 
-async def _tell(session: object, message: Message, at: datetime) -> None:
+async def _tell(session: AsyncSession, message: Message, at: datetime) -> None:
     await events.record(
-        session,  # type: ignore[arg-type]
+        session,
         "message.file_fetched",
         at,
         contact_id=message.contact_id,

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import structlog
 from sqlalchemy import select, text
@@ -25,6 +25,7 @@ from channels.errors import (
 from channels.http import Exchange
 from core.connections import Health
 from core.kernel import jobs
+from core.kernel.envelopes import MediaKind
 from core.kernel.jobs import Failure
 from core.people.contacts import ContactIdentity
 from core.talk import outbox, pace
@@ -204,7 +205,9 @@ class Outbox:
         if message.status in ("queued", "scheduled"):
             message.status = "sending"
             conversation.version += 1
-        return Next(live, live.sender, await self._part(session, message, conversation, part), part.position)
+        return Next(
+            live, live.sender, await self._part(session, live.sender, message, conversation, part), part.position
+        )
 
     async def _settle_interrupted(
         self, session: AsyncSession, message: Message, sender: Sender, parts: Sequence[MessagePart], *, is_young: bool
@@ -227,7 +230,7 @@ class Outbox:
         return any(part.state == PartState.WAITING for part in parts)
 
     async def _part(
-        self, session: AsyncSession, message: Message, conversation: Conversation, part: MessagePart
+        self, session: AsyncSession, sender: Sender, message: Message, conversation: Conversation, part: MessagePart
     ) -> Part:
         """Make what the channel is handed."""
         content = part.content
@@ -244,7 +247,7 @@ class Outbox:
             text=content.get("text", ""),
             html=content.get("html", ""),
             subject=content.get("subject", "") or ("" if conversation.context else conversation.subject),
-            files=tuple([await self._file(session, file_id) for file_id in content.get("file_ids", ())]),
+            files=tuple([await self._file(session, sender, file_id) for file_id in content.get("file_ids", ())]),
             buttons=tuple(Button(*button) for button in content.get("buttons", ())),
             template=None
             if template is None
@@ -255,7 +258,7 @@ class Outbox:
             context=dict(conversation.context),
         )
 
-    async def _file(self, session: AsyncSession, attachment_id: int) -> OutgoingFile:
+    async def _file(self, session: AsyncSession, sender: Sender, attachment_id: int) -> OutgoingFile:
         hub = self._hub
         row = await session.get_one(Attachment, attachment_id)
         stored = await session.get_one(StoredFile, row.file_id)
@@ -267,10 +270,7 @@ class Outbox:
         def read() -> AsyncIterator[bytes]:
             return hub.files.read(stored.path)
 
-        live = hub.switchboard.by_id((await session.get_one(Message, row.message_id)).connection_id)
-        kind: Any = row.kind
-        if live is not None and live.sender is not None:
-            kind = rendering.kind_for(live.sender.sending, kind, stored.content_type, stored.size)
+        kind = rendering.kind_for(sender.sending, cast("MediaKind", row.kind), stored.content_type, stored.size)
         return OutgoingFile(row.name, stored.content_type, stored.size, kind, url, read)
 
     # --- the call ---

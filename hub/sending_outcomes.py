@@ -205,10 +205,7 @@ class Outcomes:
         await session.execute(update(Connection).where(Connection.id == live.id).values(last_sent_at=now))
         conversation = await session.get_one(Conversation, message.conversation_id, with_for_update=True)
         if message.send_at is not None:
-            conversation.last_message_at = now
-            conversation.last_message_text = " ".join(message.text.split())[:160]
-            if not message.is_automatic:
-                conversation.waiting_since, conversation.unread = None, 0
+            outbox.answered(conversation, message, at=now)
         conversation.version += 1
         await session.flush()
         await events.record(

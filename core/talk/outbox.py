@@ -202,7 +202,9 @@ async def say(
         )
     )
     if send_at is None:
-        _answered(conversation, message, at=at, is_automatic=is_automatic)
+        answered(conversation, message, at=at)
+        if not is_automatic and conversation.assignee_id is None and author_id is not None:
+            conversation.assignee_id = author_id  # whoever answers first looks after it
     conversation.version += 1
     await session.flush()
     await jobs.wake(session)
@@ -210,13 +212,12 @@ async def say(
     return message
 
 
-def _answered(conversation: Conversation, message: Message, *, at: datetime, is_automatic: bool) -> None:
+def answered(conversation: Conversation, message: Message, *, at: datetime) -> None:
+    """Note that something was said: a list shows it, and, unless a program said it, nobody waits any more."""
     conversation.last_message_at = at
     conversation.last_message_text = " ".join(message.text.split())[:160]
-    if not is_automatic:
+    if not message.is_automatic:
         conversation.waiting_since, conversation.unread = None, 0
-        if conversation.assignee_id is None and message.author_id is not None:
-            conversation.assignee_id = message.author_id
 
 
 async def _tell(
