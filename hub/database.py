@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+_FINISHES_WITHIN = 5.0  # seconds
+
+_Done = TypeVar("_Done")
+
+
+async def finished(work: Awaitable[_Done]) -> _Done:
+    """Do a piece of work to its end, for a few seconds even when canceled: a transaction cut in two costs its
+    connection, and what was sent within a job is not noted.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait({task}, timeout=_FINISHES_WITHIN)
+        if not task.cancel() and not task.cancelled():
+            task.exception()  # looked at, so that nobody complains of it; whoever stops has no use for it
+        raise
 
 
 class Database:
@@ -18,14 +39,21 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """Open a session whose changes are committed at the end, or undone if anything is raised."""
-        async with self._sessions() as session, session.begin():
+        session = self._sessions()
+        try:
             yield session
+            await finished(session.commit())
+        finally:
+            await finished(session.close())
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """Open a session for reading alone; nothing is committed."""
-        async with self._sessions() as session:
+        session = self._sessions()
+        try:
             yield session
+        finally:
+            await finished(session.close())
 
 
 def plain_url(url: str) -> str:

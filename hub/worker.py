@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from sqlalchemy import text
@@ -24,6 +24,7 @@ from core.work import escalation, routing
 from hub import care, fetching, mail, metrics, notices, sending_outcomes
 from hub.app import Hub
 from hub.connections import SETUP
+from hub.database import finished
 from hub.exchange import BATCH, Exchange
 from hub.i18n import translator_for
 from hub.listeners import Listeners
@@ -41,9 +42,6 @@ _KEEP_IDEMPOTENCY = timedelta(days=2)
 _KEEP_EXCHANGES = timedelta(days=14)
 _KEEP_UNSENT = timedelta(days=2)
 
-_FINISHES_WITHIN = 5.0  # seconds
-
-_Done = TypeVar("_Done")
 Handler = Callable[..., Awaitable[None]]
 
 
@@ -120,21 +118,6 @@ async def _forever(
         else:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(woken.wait(), every)
-
-
-async def finished(work: Awaitable[_Done]) -> _Done:
-    """Do a piece of work to its end, for a few seconds even when canceled: a transaction cut in two costs its
-    connection, and what was sent within a job is not noted.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait({task}, timeout=_FINISHES_WITHIN)
-        if not task.cancel() and not task.cancelled():
-            task.exception()  # looked at, so that nobody complains of it; whoever stops has no use for it
-        raise
 
 
 async def _deliveries(hub: Hub) -> None:
