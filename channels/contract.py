@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from channels.http import Http
 from core.kernel.addresses import Address
-from core.kernel.envelopes import Event, MediaKind, Pending
+from core.kernel.envelopes import CallRules, Event, MediaKind, Pending
 from webhooks.request import RawRequest, Reply
 
-Group = Literal["form", "chat", "messenger", "sms", "email", "telephony"]
+Group = Literal["form", "chat", "messenger", "sms", "email", "telephony", "desk"]
 
 
 class ChannelSettings(BaseModel):
@@ -386,6 +386,84 @@ class Profiler(Protocol):
         Raises:
             ChannelError: as in `send`.
         """
+        ...
+
+
+# --- telephony ---
+
+
+class Dial(NamedTuple):
+    """A call to place: the colleague's phone rings first, then the customer is called.
+
+    id         ours; events of the call repeat it as `CallEvent.our_id` where the provider can carry it
+    extension  the colleague's; number: the customer's, E.164; line: the number of ours to show, "" for the usual one
+    """
+
+    id: str
+    extension: str
+    number: str
+    line: str = ""
+
+
+class Dialled(NamedTuple):
+    """What the provider said of a call it was asked to place: its id, as events will name it; "" where it has none."""
+
+    call_id: str = ""
+
+
+class Advice(NamedTuple):
+    """What we know of who rings, for the PBX to show it and to put the call through. Empty for somebody unknown.
+
+    extension   their own manager's, if that is somebody who can be rung now
+    url         their page in the workspace
+    """
+
+    is_known: bool = False
+    name: str = ""
+    extension: str = ""
+    manager: str = ""
+    language: str = ""
+    contact_id: str = ""
+    url: str = ""
+
+
+@runtime_checkable
+class Telephone(Protocol):
+    """A channel of calls."""
+
+    @property
+    def rules(self) -> CallRules:
+        """What an administrator decided about its calls."""
+        ...
+
+
+@runtime_checkable
+class Dialler(Protocol):
+    """A telephone that places calls for us."""
+
+    async def dial(self, dial: Dial, tools: Tools) -> Dialled:
+        """Have the colleague's phone ring and then the customer's.
+
+        Raises:
+            ChannelError: it was not done, or (Uncertain) we cannot know.
+        """
+        ...
+
+
+@runtime_checkable
+class Consulter(Protocol):
+    """A telephone whose provider asks, while it rings, who calls and where to put them through."""
+
+    def asked(self, request: RawRequest) -> str | None:
+        """Return the number a request asks about; None for one that asks nothing."""
+        ...
+
+    def advise(self, request: RawRequest, advice: Advice) -> Reply:
+        """Say what we know, in the provider's words."""
+        ...
+
+    def is_question(self, request: RawRequest) -> bool:
+        """Whether the request only asks: it is answered and not kept. It has been verified."""
         ...
 
 

@@ -35,7 +35,6 @@ from channels.contract import (
     Fetched,
     Group,
     Media,
-    OutgoingFile,
     ParseContext,
     Part,
     Profile,
@@ -45,10 +44,10 @@ from channels.contract import (
     Tools,
     Unit,
 )
-from channels.errors import Misconfigured, RecipientGone, Uncertain, Undeliverable
+from channels.errors import Misconfigured, RecipientGone, Uncertain
 from channels.fields import Fields, object_of
 from channels.matrix_events import MARK, SCHEME, Ourselves
-from channels.matrix_homeserver import CLIENT, Homeserver, quoted
+from channels.matrix_homeserver import CLIENT, Homeserver, content_of, quoted, relation
 from channels.shared_secret import same
 from core.kernel.addresses import Address
 from core.kernel.envelopes import Event, Pending, Signal
@@ -56,8 +55,6 @@ from webhooks.errors import BadSignature, Malformed, NotConfigured
 from webhooks.request import RawRequest, Reply
 
 _FILE = Media(50 * 1024 * 1024)  # what Synapse takes by default
-_TYPES = {"image": "m.image", "sticker": "m.image", "audio": "m.audio", "voice": "m.audio", "video": "m.video"}
-_MEDIA = re.compile(r"mxc://([A-Za-z0-9.:\[\]-]+)/([A-Za-z0-9_=-]+)")
 _MOST_MISSED = 50
 _JOINING = 120.0  # seconds: a room of another homeserver, with many members, takes its time
 
@@ -251,8 +248,8 @@ class Matrix:
             ChannelError: it was not sent.
         """
         room = await self._homeserver.direct_room(part.peer, tools) if part.peer.startswith("@") else part.peer
-        relation = _relation(part)
-        contents = [_content(file, *await self._homeserver.upload(file, tools)) for file in part.files]
+        related = _relation(part)
+        contents = [content_of(file, *await self._homeserver.upload(file, tools)) for file in part.files]
         if contents and part.text:
             contents[0]["body"] = part.text
         if not contents:
@@ -261,7 +258,7 @@ class Matrix:
         for number, content in enumerate(contents):
             name = part.id if number == 0 else f"{part.id}-{number}"
             path = f"{CLIENT}/rooms/{quoted(room)}/send/m.room.message/{quoted(name)}"
-            tie = relation if number == 0 or part.thread else {}
+            tie = related if number == 0 or part.thread else {}
             whole = {**content, **tie, MARK: self._us.mark(name)}
             found = await self._homeserver.call("PUT", path, tools, json=whole, repeatable=True)
             if not found.id("event_id"):
@@ -277,20 +274,7 @@ class Matrix:
         Raises:
             Temporary, Undeliverable: as in the contract.
         """
-        found = _MEDIA.fullmatch(reference)
-        if found is None:
-            raise Undeliverable(f"This is no address of a file on Matrix: {reference[:100]!r}")
-        place = f"{quoted(found[1])}/{quoted(found[2])}"
-        try:
-            stream = await tools.http.stream(
-                f"{self._homeserver.address}/_matrix/client/v1/media/download/{place}", headers=self._homeserver.headers
-            )
-        except Undeliverable as error:
-            if error.code not in ("400", "404"):
-                raise
-            # Homeservers older than Matrix 1.11 have it at the open address only.
-            stream = await tools.http.stream(f"{self._homeserver.address}/_matrix/media/v3/download/{place}")
-        return Fetched(*stream)
+        return await self._homeserver.open_media(reference, tools)
 
     async def profile(self, peer: str, tools: Tools) -> Profile | None:
         """Ask who a person, or the one other member of a room, is; None where there are several.
@@ -332,21 +316,7 @@ class Matrix:
         return Checked(f"The homeserver knows us as {bot}. Whether it reaches us, the first message will show", facts)
 
 
-def _content(file: OutgoingFile, address: str, size: int) -> dict[str, Any]:
-    return {
-        "msgtype": _TYPES.get(file.kind, "m.file"),
-        "body": file.name,
-        "filename": file.name,
-        "url": address,
-        "info": {"mimetype": file.content_type, "size": size},
-        **({"org.matrix.msc3245.voice": {}} if file.kind == "voice" else {}),
-    }
-
-
 def _relation(part: Part) -> dict[str, Any]:
     """Return what ties a message to the one it answers or to its thread."""
     answered = part.reply_to if part.is_first else ""
-    if part.thread:
-        relation: dict[str, Any] = {"rel_type": "m.thread", "event_id": part.thread, "is_falling_back": not answered}
-        return {"m.relates_to": {**relation, "m.in_reply_to": {"event_id": answered or part.thread}}}
-    return {"m.relates_to": {"m.in_reply_to": {"event_id": answered}}} if answered else {}
+    return relation(part.thread, answered)

@@ -186,9 +186,9 @@ def _message(event: Fields, room: str, sender: str, us: Ourselves) -> Iterator[E
     is_threaded = relation.text("rel_type") == "m.thread"
     if is_threaded and relation.flag("is_falling_back"):
         answered = ""
-    text, files = _said(event, content)
+    text, files = said(event, content)
     if answered or is_threaded:
-        text = _without_quote(text)
+        text = without_quote(text)
     if not text and not files:
         return
     yield Incoming(
@@ -205,7 +205,8 @@ def _message(event: Fields, room: str, sender: str, us: Ourselves) -> Iterator[E
     )
 
 
-def _said(event: Fields, content: Fields) -> tuple[str, tuple[Attachment, ...]]:
+def said(event: Fields, content: Fields) -> tuple[str, tuple[Attachment, ...]]:
+    """Return what a message says, and its files."""
     if event.text("type") == "m.room.encrypted":
         return UNREADABLE, ()
     kind, body = content.text("msgtype"), content.text("body")
@@ -239,7 +240,7 @@ def _attachment(content: Fields, kind: MediaKind, name: str) -> tuple[Attachment
     )
 
 
-def _without_quote(text: str) -> str:
+def without_quote(text: str) -> str:
     """Take away the quotation that older clients put before an answer: lines with `>`, then an empty one."""
     if not text.startswith("> "):
         return text

@@ -42,8 +42,7 @@ from channels.contract import (
     Sending,
     Tools,
 )
-from channels.errors import ChannelError, Uncertain
-from channels.fields import Fields
+from channels.errors import ChannelError
 from channels.mattermost_line import Line
 from channels.mattermost_posts import SCHEME, proof
 from channels.mattermost_server import Server, quoted
@@ -54,7 +53,6 @@ from webhooks.errors import BadSignature, NotConfigured
 from webhooks.request import RawRequest, Reply
 
 _FILE = Media(50 * 1024 * 1024)  # servers take 100 MB by default; a file is held in memory while it is sent
-_POSTING = 12.0  # seconds: two attempts have to lie within the half minute
 
 
 class Mattermost:
@@ -174,25 +172,12 @@ class Mattermost:
             post["file_ids"] = [await self._server.upload(file, channel, tools) for file in part.files]
         if part.buttons:
             post |= self._buttons(part, tools)
-        found = await self._post(post, tools)
-        if not found.id("id"):
-            raise Uncertain("Mattermost took the post, but did not say under what name")
-        return Receipt((found.id("id"),))
+        return Receipt(((await self._server.post(post, tools)).id("id"),))
 
     def _number(self, part: Part) -> str:
         """Return what makes a post once only: its number, told apart from those of others who write to this server."""
         token = self._server.token.get_secret_value().encode()
         return f"{hashlib.blake2b(token, digest_size=8).hexdigest()}:{part.id}"
-
-    async def _post(self, post: dict[str, Any], tools: Tools) -> Fields:
-        """Post; where the answer was lost ask again at once, while the server still knows what it has posted."""
-        try:
-            return await self._server.call("POST", "/posts", tools, json=post, timeout=_POSTING)
-        except Uncertain as lost:
-            try:
-                return await self._server.call("POST", "/posts", tools, json=post, timeout=_POSTING)
-            except ChannelError as error:
-                raise lost from error  # whatever the second answer was, the first may have posted
 
     async def _root(self, part: Part, tools: Tools) -> str:
         """Return the first post of the thread that a part belongs to; "" for none."""

@@ -10,17 +10,18 @@ edited or deleted after a moment of the server's clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from channels.contract import Item, Listening
+from channels.contract import Item, Listening, Routed
 from channels.errors import ChannelError, Misconfigured, Temporary, Unauthorised, Undeliverable
 from channels.fields import Fields
-from channels.mattermost_posts import CHANGES, DIRECT, REACTIONS, item, post_of
+from channels.mattermost_posts import CHANGES, DIRECT, REACTIONS, REMOVED, item, post_of, route
 from channels.mattermost_server import Server, quoted
+from webhooks.request import RawRequest
 
 HEARTBEAT = 30.0
 """Seconds between pings; a line that answers none is dead."""
@@ -36,11 +37,23 @@ _PAGE = 200
 
 
 class Line:
-    """One connection's line, mended whenever it breaks."""
+    """One connection's line, mended whenever it breaks.
 
-    def __init__(self, server: Server, listening: Listening) -> None:
+    `hears_all`: everything said in the bot's channels is for us, except by ourselves, and so is being put out of one.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        listening: Listening,
+        *,
+        hears_all: bool = False,
+        routing: Callable[[RawRequest], Routed] = route,
+    ) -> None:
         self._server = server
         self._listening = listening
+        self._hears_all = hears_all
+        self._routing = routing
         since = Fields(dict(listening.cursor)).whole("since")
         self._since = int(listening.tools.now().timestamp() * 1000) if since is None else since
         self._is_new = since is None
@@ -129,15 +142,32 @@ class Line:
             post = post_of(said)
             channel, where = post.id("channel_id"), data.text("channel_type")
             self._types[channel] = where
-            if where not in DIRECT and not self._is_meant(post, _listed(data.text("mentions"))):
+            if not self._is_for_us(post, where, _listed(data.text("mentions"))):
                 return None
             self._heard.add(channel)
-            return item(kind, self._us, data.value, channel)
-        if kind in CHANGES or kind in REACTIONS:
-            channel = said.id("broadcast", "channel_id") or post_of(said).id("channel_id")
-            if self._types.get(channel, "") in DIRECT or channel in self._heard:
-                return item(kind, self._us, data.value, channel)
+            return self._made(kind, data.value, channel)
+        if kind in CHANGES or (kind in REACTIONS and not self._hears_all):
+            post = post_of(said)
+            channel = said.id("broadcast", "channel_id") or post.id("channel_id")
+            if self._hears_all and not self._is_for_us(post, "", ()):
+                return None
+            if self._hears_all or self._types.get(channel, "") in DIRECT or channel in self._heard:
+                return self._made(kind, data.value, channel)
+        if kind == REMOVED and self._hears_all and said.id("broadcast", "user_id") == self._us:
+            when = int(self._listening.tools.now().timestamp() * 1000)  # one can be put out again
+            return self._made(kind, {"at": when, "channel_type": ""}, data.id("channel_id"))
         return None
+
+    def _made(self, kind: str, data: dict[str, Any], channel: str) -> Item:
+        """Make an item; where everything is heard it says what sort of channel it was said in, as posts do not."""
+        if self._hears_all:
+            data = {**data, "channel_type": self._types.get(channel, "")}
+        return item(kind, self._us, data, channel, routing=self._routing)
+
+    def _is_for_us(self, post: Fields, where: str, mentioned: Iterable[Any]) -> bool:
+        if self._hears_all:
+            return post.id("user_id") != self._us
+        return where in DIRECT or self._is_meant(post, mentioned)
 
     def _is_meant(self, post: Fields, mentioned: Iterable[Any]) -> bool:
         """Tell whether a post in a channel of many is for us: it names our bot, or our bot wrote it."""
@@ -193,15 +223,15 @@ class Line:
 
     def _missed(self, post: Fields, where: str, since: int) -> Item | None:
         channel = post.id("channel_id")
-        if not post.id("id") or (where not in DIRECT and not self._is_meant(post, ())):
+        if not post.id("id") or not self._is_for_us(post, where, ()):
             return None
         data = {"post": post.value, "channel_type": where}
         is_new, is_deleted = (post.whole("create_at") or 0) > since, bool(post.whole("delete_at"))
         if is_deleted:
-            return None if is_new else item("post_deleted", self._us, data, channel)
+            return None if is_new else self._made("post_deleted", data, channel)
         if is_new:
-            return item("posted", self._us, data, channel)
-        return item("post_edited", self._us, data, channel) if (post.whole("edit_at") or 0) > since else None
+            return self._made("posted", data, channel)
+        return self._made("post_edited", data, channel) if (post.whole("edit_at") or 0) > since else None
 
     async def _deliver(self, items: list[Item], moment: int) -> None:
         since = max(self._since, moment)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -27,15 +27,25 @@ DIRECT = ("D", "G")
 
 CHANGES = {"post_edited": "edit", "post_deleted": "delete"}
 REACTIONS = ("reaction_added", "reaction_removed")
+REMOVED = "user_removed"
+"""The event that tells who was put out of a channel, or left it."""
+
 _MOST_PAIRS = 100
 _LONGEST_FORM = 400_000  # a post has at most 16,383 characters of four bytes, each written as %XX
 
 
-def item(event: str, us: str, data: dict[str, Any], channel: str = "") -> Item:
+def item(
+    event: str,
+    us: str,
+    data: dict[str, Any],
+    channel: str = "",
+    *,
+    routing: Callable[[RawRequest], Routed] | None = None,
+) -> Item:
     """Make something the listener heard into a request; `us` is the id of our bot's user."""
     body = {"event": event, "us": us, "data": data, "broadcast": {"channel_id": channel}}
     request = RawRequest(msgspec.json.encode(body), "LISTEN", {"content-type": "application/json"})
-    return Item(request, route(request))
+    return Item(request, (routing or route)(request))
 
 
 def read(request: RawRequest) -> Fields:
@@ -114,7 +124,7 @@ def _said(fields: Fields) -> Iterator[Event]:
     if not (user and channel and name) or post.text("type").startswith("system_"):
         return
     is_ours, is_direct = bool(us) and user == us, fields.text("data", "channel_type") == "D"
-    files, text = _files(post), post.text("message")
+    files, text = files_of(post), post.text("message")
     if not text and not files:
         return
     yield Incoming(
@@ -207,7 +217,8 @@ def _claims(user: str) -> tuple[Claim, ...]:
     return (Claim(Address(SCHEME, user), user, Trust.ATTESTED),)
 
 
-def _files(post: Fields) -> tuple[Attachment, ...]:
+def files_of(post: Fields) -> tuple[Attachment, ...]:
+    """Return the files of a post, described if the server says more than their ids."""
     described = {file.id("id"): file for file in post.items("metadata", "files")}
     names = list(described) or [file.id() for file in post.items("file_ids")]
     return tuple(_file(name, described.get(name, Fields(None))) for name in names if name)

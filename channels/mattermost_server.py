@@ -30,6 +30,8 @@ from channels.http import Answer
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,60}(?:\.[a-z0-9_]{1,80}){1,6}")
 _GONE = re.compile(r"can_not_post_to_deleted|channel\.get.*existing|user\.(?:missing_account|get).*|deleted_channel")
 
+_POSTING = 12.0  # seconds: two attempts have to lie within the half minute
+
 
 class Server:
     """A server at an address, which knows us by a token."""
@@ -80,6 +82,25 @@ class Server:
         if not channel:
             raise Temporary("Mattermost opened a direct channel, but did not say which")
         return channel
+
+    async def post(self, post: Mapping[str, Any], tools: Tools) -> Fields:
+        """Post, and return the post. It should have a `pending_post_id`.
+
+        Where the answer was lost it is asked again at once, while the server still knows what it has posted.
+
+        Raises:
+            ChannelError: it was not posted, or nobody knows.
+        """
+        try:
+            found = await self.call("POST", "/posts", tools, json=dict(post), timeout=_POSTING)
+        except Uncertain as lost:
+            try:
+                found = await self.call("POST", "/posts", tools, json=dict(post), timeout=_POSTING)
+            except ChannelError as error:
+                raise lost from error  # whatever the second answer was, the first may have posted
+        if not found.id("id"):
+            raise Uncertain("Mattermost took the post, but did not say under what name")
+        return found
 
     async def upload(self, file: OutgoingFile, channel: str, tools: Tools) -> str:
         """Bring a file there and return its id; nobody sees it before a post names it.

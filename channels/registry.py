@@ -15,6 +15,10 @@ from channels.contract import Channel, ChannelSettings
 from core.kernel.errors import NotFound, Rejected
 
 KINDS: Mapping[str, str] = {
+    "desk_matrix": "channels.desk_matrix:MatrixDesk",
+    "desk_mattermost": "channels.desk_mattermost:MattermostDesk",
+    "desk_slack": "channels.desk_slack:SlackDesk",
+    "desk_telegram": "channels.desk_telegram:TelegramDesk",
     "email": "channels.email.channel:Email",
     "forms_google": "channels.forms_google:GoogleLeadForms",
     "forms_jotform": "channels.forms_jotform:JotForms",
@@ -42,6 +46,14 @@ KINDS: Mapping[str, str] = {
     "telegram": "channels.telegram.channel:Telegram",
     "viber": "channels.viber:Viber",
     "vk": "channels.vk:Vk",
+    "voice_asterisk": "channels.voice_asterisk:AsteriskVoice",
+    "voice_binotel": "channels.voice_binotel:BinotelVoice",
+    "voice_freeswitch": "channels.voice_freeswitch:FreeSwitchVoice",
+    "voice_http": "channels.voice_http:HttpVoice",
+    "voice_mango": "channels.voice_mango:MangoVoice",
+    "voice_twilio": "channels.voice_twilio:TwilioVoice",
+    "voice_uis": "channels.voice_uis:UisVoice",
+    "voice_zadarma": "channels.voice_zadarma:ZadarmaVoice",
     "webform": "channels.webform:WebForm",
     "whatsapp": "channels.whatsapp:CloudWhatsApp",
     "whatsapp_360dialog": "channels.whatsapp_360dialog:DialogWhatsApp",

@@ -208,12 +208,12 @@ def _cut(text: str, sending: Sending) -> int:
         found = text.rfind(mark, most // 2, most + (1 if mark == " " else 0))
         if found > 0:
             return min(found + len(mark), most) if mark.strip() else found
-    while most > 1 and not _is_boundary(text, most):
+    while most > 1 and not is_boundary(text, most):
         most -= 1
     return most
 
 
-def _is_boundary(text: str, place: int) -> bool:
+def is_boundary(text: str, place: int) -> bool:
     """Whether a text may be cut here without tearing a character apart."""
     if place >= len(text):
         return True

@@ -27,7 +27,7 @@ SCHEME = "slack"
 LOOK_UP = "file:"
 """Begins the reference of a file whose address has to be asked for first: those shared from other workspaces."""
 
-_SAID = frozenset({"", "file_share", "me_message", "thread_broadcast", "bot_add_reply"})
+SAID = frozenset({"", "file_share", "me_message", "thread_broadcast", "bot_add_reply"})
 _REVOKED = frozenset({"app_uninstalled", "tokens_revoked"})
 _MOST_PAIRS = 200
 _MARK = re.compile(r"<([^<>|]*)(?:\|([^<>]*))?>")
@@ -174,11 +174,11 @@ def _message(event: Fields, team: str, us: str, outer: Fields) -> Iterator[Event
         return
     stamp, user = event.id("ts") or event.id("event_ts"), event.id("user")
     known_as = _named(channel, stamp) if stamp else outer.id("event_id")
-    if subtype not in _SAID or event.id("bot_id") or not user or user == us or not known_as:
+    if subtype not in SAID or event.id("bot_id") or not user or user == us or not known_as:
         return
     is_direct = event.text("channel_type") == "im" or (not event.text("channel_type") and channel.startswith("D"))
     thread = event.id("thread_ts")
-    files, links = _files(event)
+    files, links = files_of(event)
     text = "\n".join(line for line in (plain(event.text("text"), us), *links) if line)
     if not text and not files:
         return
@@ -261,7 +261,7 @@ def _command(fields: Fields) -> Iterator[Event]:
     )
 
 
-def _files(event: Fields) -> tuple[tuple[Attachment, ...], list[str]]:
+def files_of(event: Fields) -> tuple[tuple[Attachment, ...], list[str]]:
     """Return the files Slack holds, and the addresses of those it only links to (a document elsewhere)."""
     files, links = [], []
     for file in event.items("files"):

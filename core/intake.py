@@ -8,7 +8,6 @@ fifteen times the CPU.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from core.intake_known import Known, OpenDeal, OpenLead, Person, Talk
 from core.intake_messages import Received, Saying, Source, answered_ids, external_id_of
 from core.kernel import addresses, jobs
 from core.kernel.envelopes import Trust
-from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate, folded
+from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate, folded, lock_keys
 from core.people.merging import MERGE_ATTESTED
 from core.sales.deals import Deal, Outcome
 from core.sales.leads import Lead, LeadStatus
@@ -64,7 +63,7 @@ async def receive(session: AsyncSession, batch: Sequence[Received], *, now: date
     house = await House.load(session)
     known = await Known.load(
         session,
-        lock_keys=_lock_keys(batch),
+        lock_keys=lock_keys(str(c.address) for received in batch for c in received.event.claims),
         addresses=[(c.address.scheme, c.address.value) for received in batch for c in received.event.claims],
         messages=[(received.source.id, name) for received in batch for name in _names(received)],
         groups=[
@@ -98,13 +97,6 @@ async def receive(session: AsyncSession, batch: Sequence[Received], *, now: date
         if not (result.is_repeat or received.event.is_ours or received.event.is_automatic):
             await changes.heard_from(session, spoke, at=received.received_at, now=now)
     return results
-
-
-def _lock_keys(batch: Sequence[Received]) -> list[int]:
-    """Return the advisory lock of every address, in the one order in which all batches take theirs."""
-    spelled = {str(c.address) for received in batch for c in received.event.claims}
-    digests = (hashlib.blake2b(address.encode(), digest_size=8).digest() for address in spelled)
-    return sorted(int.from_bytes(digest, "big", signed=True) for digest in digests)
 
 
 def _names(received: Received) -> list[str]:

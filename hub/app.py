@@ -49,6 +49,9 @@ class Hub:
     delivered: asyncio.Event
     diary_grew: asyncio.Event
     sending_waits: asyncio.Event
+    desk_waits: asyncio.Event
+    posts_wait: asyncio.Event
+    desk_news: asyncio.Event
     connections_changed: asyncio.Event
     public_url: str
     files: Files
@@ -85,10 +88,13 @@ async def open_hub(
         live = Live(database)
         work_waits, delivered = asyncio.Event(), asyncio.Event()
         diary_grew, connections_changed = asyncio.Event(), asyncio.Event()
-        sending_waits = asyncio.Event()
+        sending_waits, desk_waits, posts_wait, desk_news = (asyncio.Event() for _ in range(4))
         signals.on(WAKE, _setter(work_waits))
         signals.on(WAKE, _setter(delivered))
         signals.on(WAKE, _setter(sending_waits))
+        signals.on(WAKE, _setter(desk_waits))
+        signals.on(WAKE, _setter(posts_wait))
+        signals.on(DIARY, _setter(desk_news))
         signals.on(DIARY, _setter(diary_grew))
         signals.on(DIARY, live.wake)
         signals.on(TOLD, live.told)
@@ -118,6 +124,9 @@ async def open_hub(
             delivered=delivered,
             diary_grew=diary_grew,
             sending_waits=sending_waits,
+            desk_waits=desk_waits,
+            posts_wait=posts_wait,
+            desk_news=desk_news,
             connections_changed=connections_changed,
             public_url=public_url or settings.public_url or "",
             files=await asyncio.to_thread(open_files, settings),

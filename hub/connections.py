@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels import registry
-from channels.contract import Channel, ParseContext, Profiler, Receiver, Sender
+from channels.contract import Channel, ParseContext, Profiler, Receiver, Sender, Telephone
 from core import connections
 from core.connections import Connection
 from core.intake import Source
@@ -24,6 +24,7 @@ from core.kernel.db import json_text
 from core.kernel.errors import HubError
 from core.kernel.secrets import Vault
 from core.staff import workspace
+from core.work.calling import Line
 from hub.database import Database
 
 SETUP = "connection.setup"
@@ -36,7 +37,8 @@ log = structlog.get_logger(__name__)
 class Live:
     """A connection in use. `tokens` and `refilled_at` are its rate limit's bucket on this node.
 
-    `trusted` are the addresses its settings name, `secrets` what must be masked wherever it turns up.
+    `trusted` are the addresses its settings name, `secrets` what must be masked wherever it turns up, `line` is what
+    calling needs of it if it carries calls.
     """
 
     id: int
@@ -57,6 +59,7 @@ class Live:
     trusted: tuple[str, ...] = ()
     health: str = "active"
     reply_through: int | None = None
+    line: Line | None = None
     tokens: float = 0.0
     refilled_at: float = field(default=0.0)
 
@@ -204,7 +207,25 @@ class Switchboard:
             trusted=tuple(url for url in given.values() if isinstance(url, str) and url.startswith("http")),
             health=row.health,
             reply_through=row.reply_through,
+            line=_line(row, channel, country=row.default_country or company.country),
         )
+
+
+def _line(row: Connection, channel: Channel, *, country: str) -> Line | None:
+    if not isinstance(channel, Telephone):
+        return None
+    return Line(
+        id=row.id,
+        kind=row.kind,
+        title=row.title,
+        rules=channel.rules,
+        country=country,
+        pipeline_id=row.pipeline_id,
+        team_id=row.team_id,
+        owner_id=row.owner_id,
+        make_lead=row.make_lead,
+        make_deal=row.make_deal,
+    )
 
 
 def split_secrets(kind: str, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import Callable
@@ -9,16 +10,22 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 import msgspec
+import structlog
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
-from channels.contract import Greeter, Receiver
-from hub import metrics
+from channels.contract import Advice, Consulter, Greeter, Receiver
+from hub import metrics, telephony
 from hub.app import Hub
 from hub.connections import Live
 from hub.settings import Settings
 from webhooks.errors import BadSignature, Malformed, NotConfigured, Refused, TooLarge, Unsupported, WebhookError
 from webhooks.ingress import Overloaded
 from webhooks.request import RawRequest, Reply
+
+log = structlog.get_logger(__name__)
+
+_ADVISES_WITHIN = 1.5  # seconds
 
 HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
 
@@ -92,6 +99,9 @@ async def _take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -
         if request.method not in ("POST", "PUT") and not raw.query:
             return _refuse(live, 405, "Send it with POST", {"Allow": "GET, POST"}, request=raw)
         channel.verify(raw, hub.clock.now())
+        asks = channel if isinstance(channel, Consulter) and channel.asked(raw) is not None else None
+        if asks is not None and asks.is_question(raw):
+            return _answer(asks.advise(raw, await _advice(hub, live, asks, raw)))
         routed = channel.route(raw)
         accepted = await hub.ingress.accept(
             live.id,
@@ -106,7 +116,18 @@ async def _take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -
         return _refuse(
             live, 503, f"{error}. Nothing was stored; try again", {"Retry-After": str(error.retry_after)}, request=raw
         )
+    if asks is not None:
+        return _answer(asks.advise(raw, await _advice(hub, live, asks, raw)))
     return _answer(channel.acknowledge(raw, accepted.reference))
+
+
+async def _advice(hub: Hub, live: Live, channel: Consulter, request: RawRequest) -> Advice:
+    """Return what we know of who rings; nothing where that takes too long: the caller hears silence meanwhile."""
+    try:
+        return await asyncio.wait_for(telephony.advise(hub, live, channel.asked(request) or ""), _ADVISES_WITHIN)
+    except (TimeoutError, SQLAlchemyError, OSError):
+        log.warning("caller_not_looked_up", connection_id=live.id, exc_info=True)
+        return Advice()
 
 
 def without_secrets(request: RawRequest, live: Live) -> RawRequest:

@@ -17,6 +17,7 @@ from core.kernel.db import insert_rows
 from core.people.contacts import Contact
 from core.staff import users
 from core.staff.users import User
+from core.work import call_outcomes
 from core.work.notifications import Notification
 from hub import metrics
 from hub.live import TOLD
@@ -105,7 +106,9 @@ async def _addressees(session: AsyncSession, line: Any) -> list[int]:
         return []
     if line.kind == "message.received" and line.details.get("is_first"):
         return []  # the lead's own notice says it
-    if line.kind == "task.created" and line.lead_id is not None:
+    if line.kind == "lead.created" and line.details.get("call_id"):
+        return []  # whoever is rung sees it; whoever is to call back is told of that
+    if line.kind == "task.created" and line.lead_id is not None and line.details.get("title") != call_outcomes.TITLE:
         return []  # likewise
     if line.kind in _OWN_DOING_IS_NO_NEWS and line.actor_id is not None and line.user_id == line.actor_id:
         return []

@@ -226,6 +226,42 @@ async def reply(
     )
 
 
+async def write_to(
+    session: AsyncSession, hub: Hub, *, contact_id: int, connection_id: int, number: str, text: str
+) -> Message:
+    """Write to a contact at one phone number over a given channel, as a program does. On its way once committed.
+
+    Raises:
+        Rejected: the channel cannot reach that number, or nothing may go there now.
+    """
+    live = hub.switchboard.by_id(connection_id)
+    sender = None if live is None else live.sender
+    peer = None if sender is None or PHONE not in sender.sending.addresses else sender.peer_of(Address(PHONE, number))
+    if live is None or sender is None or peer is None:
+        raise Rejected("The channel chosen for answers cannot write to a phone number", field="channel")
+    blocked = {
+        (row.scheme, row.value): row.blocked_because
+        for row in await session.scalars(select(ContactIdentity).where(ContactIdentity.contact_id == contact_id))
+        if row.blocked_because
+    }
+    route = _judged(hub, live, sender, peer, None, blocked)
+    if route.problem:
+        raise Rejected(route.problem, field="channel")
+    contact = await session.get_one(Contact, contact_id)
+    target = await _begin_with(session, contact, route, at=hub.clock.now())
+    rendered = rendering.render(route.sending, text=text)
+    return await outbox.say(
+        session,
+        target,
+        text=text,
+        parts=[_planned(part) for part in rendered.parts],
+        at=hub.clock.now(),
+        author_id=None,
+        dropped=rendered.dropped,
+        is_automatic=True,
+    )
+
+
 def _planned(part: rendering.PlannedPart) -> Planned:
     template = part.template
     return Planned(
@@ -254,10 +290,26 @@ async def _to_send(session: AsyncSession, hub: Hub, file: Attachment) -> FileToS
 
 async def _begin(session: AsyncSession, conversation: Conversation, route: Route, *, at: datetime) -> Conversation:
     """Begin a conversation on another channel with the same person, looked after by the same colleague."""
+    contact = await session.get_one(Contact, conversation.contact_id)
+    return await _begin_with(
+        session, contact, route, assignee_id=conversation.assignee_id, team_id=conversation.team_id, at=at
+    )
+
+
+async def _begin_with(
+    session: AsyncSession,
+    contact: Contact,
+    route: Route,
+    *,
+    assignee_id: int | None = None,
+    team_id: int | None = None,
+    at: datetime,
+) -> Conversation:
+    """Return the usual conversation with somebody on a channel, begun if there is none."""
     found = await session.scalar(
         select(Conversation)
         .where(
-            Conversation.contact_id == conversation.contact_id,
+            Conversation.contact_id == contact.id,
             Conversation.connection_id == route.live.id,
             Conversation.thread == "",
         )
@@ -266,15 +318,14 @@ async def _begin(session: AsyncSession, conversation: Conversation, route: Route
     if found is not None:
         found.peer = found.peer or route.peer
         return found
-    contact = await session.get_one(Contact, conversation.contact_id)
     begun = Conversation(
         contact_id=contact.id,
         connection_id=route.live.id,
         thread="",
         subject="",
         status=ConversationStatus.OPEN,
-        assignee_id=conversation.assignee_id if conversation.assignee_id is not None else contact.owner_id,
-        team_id=conversation.team_id if conversation.team_id is not None else contact.team_id,
+        assignee_id=assignee_id if assignee_id is not None else contact.owner_id,
+        team_id=team_id if team_id is not None else contact.team_id,
         peer=route.peer,
         context={},
         last_message_at=at,

@@ -28,6 +28,7 @@ MODULES = (
     "core.talk.statuses",
     "core.talk.referrals",
     "core.talk.templates",
+    "core.talk.calls",
     "core.talk.canned",
     "core.talk.viewings",
     "core.sales.pipelines",
@@ -38,6 +39,7 @@ MODULES = (
     "core.work.notifications",
     "webhooks.deliveries",
     "hub.api.idempotency",
+    "hub.desk.records",
 )
 
 

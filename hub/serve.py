@@ -66,6 +66,7 @@ async def serve(
 
     from hub import auth, worker
     from hub.app import open_hub
+    from hub.desk import configured
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -77,6 +78,7 @@ async def serve(
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         public_url = settings.public_url or f"http://{shown}:{port}"
         hub = await stack.enter_async_context(open_hub(settings, url, public_url=public_url))
+        await configured.connect(hub)
         await stack.enter_async_context(worker.running(hub, works="worker" in roles, listens="listener" in roles))
         if "web" in roles:
             from hub.http import make_app

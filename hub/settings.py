@@ -171,7 +171,8 @@ class Settings(BaseSettings):
     def provider_urls(self) -> dict[str, str]:
         """Return providers' addresses that the installation sets for all its connections, by kind."""
         standard = type(self).model_fields["telegram_api"].default
-        return {} if self.telegram_api == standard else {"telegram": self.telegram_api}
+        kinds = ("telegram", "desk_telegram")
+        return {} if self.telegram_api == standard else dict.fromkeys(kinds, self.telegram_api)
 
     def mail_server(self) -> MailServer | None:
         """Return where to hand in notification e-mail, or None when none is to be sent."""

@@ -11,15 +11,20 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.contract import Sender
+from channels.desk_contract import DeskEvent
 from core import connections, intake
 from core.connections import Health
 from core.intake import Received, Result
 from core.kernel import jobs
-from core.kernel.envelopes import Changed, Event, IdentityChanged, Incoming, Pending, Problem, Signal, Status
+from core.kernel.envelopes import CallEvent, Changed, Event, IdentityChanged, Incoming, Pending, Problem, Signal, Status
 from core.talk import changes, statuses
 from core.talk.statuses import Reported
+from core.work import calling
+from core.work.calling import HeardCall
 from hub import metrics
 from hub.connections import Live, Switchboard
+from hub.desk import updates as desk_updates
+from hub.desk.updates import Noted
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +52,8 @@ async def understand(
     told: list[dict[str, Any]] = [{} for _ in heard]
     talked: list[tuple[int, Received]] = []
     reported: list[tuple[int, Reported]] = []
+    rung: list[tuple[int, HeardCall]] = []
+    desked: list[tuple[int, Noted]] = []
     rest: list[tuple[int, Heard, Live]] = []
     for number, item in enumerate(heard):
         live = _addressee(switchboard, item)
@@ -56,8 +63,24 @@ async def understand(
             talked.append((number, Received(item.delivery_id, item.received_at, live.source, item.event)))
         elif isinstance(item.event, Status):
             reported.append((number, Reported(live.id, item.event, item.received_at)))
+        elif isinstance(item.event, CallEvent):
+            if live.line is None:
+                told[number] = {"kind": "unread"}
+            else:
+                rung.append((number, HeardCall(item.delivery_id, item.received_at, live.line, item.event)))
+        elif isinstance(item.event, DeskEvent):
+            desked.append((number, Noted(live.id, item.delivery_id, item.event)))
         else:
             rest.append((number, item, live))
+    if desked:
+        noted = await desk_updates.note(session, [done for _, done in desked], at=now)
+        for (number, _), said in zip(desked, noted, strict=True):
+            told[number] = said
+    if rung:
+        for (number, _), said in zip(
+            rung, await calling.hear(session, [call for _, call in rung], now=now), strict=True
+        ):
+            told[number] = said
     if talked:
         results = await intake.receive(session, [received for _, received in talked], now=now)
         metrics.LEADS.inc(sum(1 for result in results if result.lead_id is not None and not result.is_repeat))

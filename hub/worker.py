@@ -17,14 +17,18 @@ from core.kernel import events, jobs
 from core.kernel.jobs import Failure
 from core.people.contacts import PROFILE
 from core.people.merging import MERGE_ATTESTED
-from core.talk import conversations, statuses, viewings
+from core.talk import calls, conversations, statuses, viewings
 from core.talk.attachments import FETCH
 from core.talk.outbox import outbox_queue
-from core.work import escalation, routing
-from hub import care, fetching, mail, metrics, notices, sending_outcomes
+from core.work import call_outcomes, escalation, routing
+from hub import care, fetching, mail, metrics, notices, sending_outcomes, telephony
 from hub.app import Hub
 from hub.connections import SETUP
 from hub.database import finished
+from hub.desk import telling
+from hub.desk.hearing import Hearer
+from hub.desk.posting import Poster, forget_old
+from hub.desk.records import posts_queue, updates_queue
 from hub.exchange import BATCH, Exchange
 from hub.i18n import translator_for
 from hub.listeners import Listeners
@@ -41,6 +45,7 @@ _STEPS_ASIDE = 25
 _KEEP_IDEMPOTENCY = timedelta(days=2)
 _KEEP_EXCHANGES = timedelta(days=14)
 _KEEP_UNSENT = timedelta(days=2)
+_KEEP_POSTS = timedelta(days=90)
 
 Handler = Callable[..., Awaitable[None]]
 
@@ -58,6 +63,9 @@ HANDLERS: dict[str, Handler] = {
     MERGE_ATTESTED: fetching.merge_attested,
     ENRICH: fetching.enrich,
     SETUP: care.set_up,
+    calls.FETCH: telephony.fetch_recording,
+    calls.PLACE: telephony.place_call,
+    call_outcomes.AFTER_HOURS: telephony.tell_after_hours,
 }
 """What each kind of job does. A handler bears being repeated."""
 
@@ -88,6 +96,10 @@ async def running(hub: Hub, *, works: bool = True, listens: bool = True) -> Asyn
             _forever("notices", lambda: take_notices(hub), hub.diary_grew, _IDLE),
             _forever("deadlines", lambda: run_deadlines(hub), None, _IDLE),
             _forever("waiting", lambda: offer_waiting(hub), None, 5),
+            _forever("desk", lambda: tell_desk(hub), hub.desk_news, _IDLE),
+            Hearer(hub).run(hub.desk_waits),
+            Poster(hub).run(hub.posts_wait),
+            _forever("silent calls", lambda: telephony.end_silent(hub), None, 60),
             _forever("sweep", lambda: _sweep(hub), None, 3600),
         ]
     tasks = [asyncio.ensure_future(loop) for loop in loops]
@@ -160,11 +172,15 @@ async def recover(hub: Hub) -> int:
         freed = await Exchange(hub.database, hub.switchboard, hub.clock).queue.recover(session, now=now)
         freed += await jobs.jobs_queue().recover(session, now=now)
         freed += await outbox_queue().recover(session, now=now)
+        freed += await posts_queue().recover(session, now=now)
+        freed += await updates_queue().recover(session, now=now)
     if freed:
         log.warning("work_recovered", rows=freed)
         hub.delivered.set()
         hub.work_waits.set()
         hub.sending_waits.set()
+        hub.desk_waits.set()
+        hub.posts_wait.set()
     return 0
 
 
@@ -248,6 +264,12 @@ async def take_notices(hub: Hub) -> bool:
         return await notices.take(session, now=hub.clock.now(), has_mail=hub.settings.mail_server() is not None)
 
 
+async def tell_desk(hub: Hub) -> bool:
+    """Write down what people are to be told in their messengers; say whether there is more."""
+    async with hub.database.transaction() as session:
+        return await telling.take(session, hub)
+
+
 async def _refresh(hub: Hub) -> int:
     await hub.switchboard.refresh()
     return 0
@@ -269,6 +291,10 @@ async def _sweep(hub: Hub) -> int:
             text("DELETE FROM attachments WHERE message_id IS NULL AND created_at < :before"),
             {"before": now - _KEEP_UNSENT},
         )
+        await forget_old(session, before=now - _KEEP_POSTS)
+        forgotten = await telephony.forget_recordings(session, now=now)
+    for path in forgotten:
+        await hub.files.forget(path)
     return 0
 
 
@@ -276,13 +302,16 @@ async def drain(hub: Hub) -> None:
     """Do everything that is due now, as a worker would, and return when nothing is left. For tests and the demo."""
     exchange = Exchange(hub.database, hub.switchboard, hub.clock)
     runner = JobRunner(hub)
-    outbox = Outbox(hub)
+    outbox, hearer, poster = Outbox(hub), Hearer(hub), Poster(hub)
     while (
         await exchange.work(hub.worker_id)
         or await run_deadlines(hub)
         or await take_notices(hub)
         or await runner.work()
         or await outbox.work()
+        or await hearer.work()
+        or await tell_desk(hub)
+        or await poster.work()
         or await wake_snoozed(hub)
         or await _waits_for_others(hub)
     ):
@@ -292,7 +321,7 @@ async def drain(hub: Hub) -> None:
 async def _waits_for_others(hub: Hub) -> bool:
     """Whether the diary holds something back until an older transaction, of whatever database, has ended."""
     async with hub.database.reading() as session:
-        behind = await events.is_behind(session, notices.READER)
+        behind = await events.is_behind(session, notices.READER) or await events.is_behind(session, telling.READER)
     if behind:
         await asyncio.sleep(0.01)
     return behind

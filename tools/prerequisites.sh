@@ -25,6 +25,28 @@ look() {
     need "postfix" postfix "an SMTP server (tests/channels/test_email_*)"
     need "/usr/lib/postgresql/15/bin/postgres /usr/lib/postgresql/16/bin/postgres /usr/lib/postgresql/17/bin/postgres" \
         postgresql "Debian's PostgreSQL (tests/hub/test_embedded.py, and the second round of .ci/run)"
+    need "/usr/sbin/asterisk" "asterisk asterisk-core-sounds-en" "a telephone exchange (tests/*/test_*asterisk*)"
+}
+
+# Asterisk left Debian after 11, whose mirror is that of its later releases: their own list of sources says where. What
+# comes from there is asked for by name only (priority 100), so that nothing else on the machine changes.
+asterisk_source() {
+    case "$wanted" in *asterisk*) ;; *) return 0 ;; esac
+    [ -n "$(apt-cache madison asterisk)" ] && return 0
+    list=/etc/apt/sources.list.d/debian.sources
+    older=/etc/apt/sources.list.d/bullseye.sources
+    pin=/etc/apt/preferences.d/bullseye
+    [ -e "$list" ] && [ ! -e "$older" ] || return 0
+    # shellcheck disable=SC1091
+    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    sed -E "/^Suites:/{s/$suite/bullseye/g;s/ bullseye-(updates|backports)//g}" "$list" >"$older"
+    printf 'Package: *\nPin: release n=bullseye*\nPin-Priority: 100\n' >"$pin"
+    apt-get update -qq || true
+    [ -n "$(apt-cache madison asterisk)" ] || rm "$older" "$pin" # this mirror does not have it
+}
+
+install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
 # Synapse, a Matrix server, brings a hundred packages that nothing else here wants: it gets an environment of its own.
@@ -51,8 +73,9 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     [ -e /etc/postgresql-common/createcluster.conf ] ||
         echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
     apt-get update -qq || true
+    asterisk_source
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $wanted >/dev/null || true
+    install $wanted || for package in $wanted; do install "$package" || true; done
     look
     [ -z "$wanted" ] && exit 0
 fi

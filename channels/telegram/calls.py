@@ -99,7 +99,7 @@ class Way(BaseSession):
             form=None if uploads else values,
             body=_form(bot, values, uploads) if uploads else None,
             timeout=timeout or _patience(uploads),
-            repeatable=not method.__api_method__.startswith("send"),
+            repeatable=not method.__api_method__.startswith(("send", "create")),
         )
         return cast(TelegramType, _result(answer, self._http))
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from aiogram.methods import AnswerCallbackQuery, DeleteWebhook, GetUpdates
+from aiogram.methods import AnswerCallbackQuery, DeleteWebhook, GetMe, GetUpdates
 
 from channels.contract import Item, Listening, Routed
 from channels.errors import ChannelError, Temporary, Uncertain
@@ -29,24 +29,35 @@ _LONGEST_PAUSE = 60.0
 
 
 async def listen(
-    api: Api, listening: Listening, bot_id: str, route: Callable[[RawRequest], Routed], pause: float
+    api: Api,
+    listening: Listening,
+    bot_id: str,
+    route: Callable[[RawRequest], Routed],
+    pause: float,
+    *,
+    updates: Sequence[str] = UPDATES,
+    answers_presses: bool = True,
+    names_bot: bool = False,
 ) -> None:
     """Fetch updates for ever. `pause` is how many seconds the first wait after a trouble takes; they get longer.
+
+    `updates`, `answers_presses` and `names_bot` are as `channels.telegram.bot.TelegramBot` has them.
 
     Raises:
         Unauthorised, Misconfigured: the bot's token is not taken. ChannelError: Telegram refuses for good.
     """
     is_same_bot = listening.cursor.get("bot", bot_id) == bot_id
     offset = Fields(dict(listening.cursor)).whole("offset") if is_same_bot else None
-    has_line, wait = False, pause  # whether no webhook stands in the way
+    has_line, wait, handle = False, pause, ""  # whether no webhook stands in the way
     while True:
         started = time.monotonic()
         try:
             if not has_line:
                 await api(DeleteWebhook(drop_pending_updates=False))
+                handle = (await api(GetMe())).id("username") if names_bot else ""
                 has_line = True
             found = await api(
-                GetUpdates(offset=offset, limit=100, timeout=POLL, allowed_updates=list(UPDATES)), timeout=POLL + 10
+                GetUpdates(offset=offset, limit=100, timeout=POLL, allowed_updates=list(updates)), timeout=POLL + 10
             )
             if not isinstance(found.value, list):
                 raise Uncertain("Telegram's answer makes no sense", code="unreadable")
@@ -60,20 +71,20 @@ async def listen(
             continue
         wait = pause
         listening.is_well()
-        updates = [(number, update) for update in found.items() if (number := update.whole("update_id")) is not None]
-        if updates:
-            offset = max(number for number, _ in updates) + 1
-            items = [_item(update, route) for _, update in updates]
+        brought = [(number, update) for update in found.items() if (number := update.whole("update_id")) is not None]
+        if brought:
+            offset = max(number for number, _ in brought) + 1
+            items = [_item(update, route, handle) for _, update in brought]
             await listening.deliver(items, {"bot": bot_id, "offset": offset})
-            for _, update in updates:
+            for _, update in brought if answers_presses else ():
                 await _stop_spinning(api, update)
         elif time.monotonic() - started < min(1.0, pause):
             await asyncio.sleep(pause)  # a server that does not hold calls is not to be asked without end
 
 
-def _item(update: Fields, route: Callable[[RawRequest], Routed]) -> Item:
+def _item(update: Fields, route: Callable[[RawRequest], Routed], handle: str) -> Item:
     body = json.dumps(update.value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    request = RawRequest(body, headers={"content-type": "application/json"})
+    request = RawRequest(body, headers={"content-type": "application/json"}, suffix=handle)
     return Item(request, route(request))
 
 

@@ -43,9 +43,9 @@ UPDATES = (
 BUSINESS_WINDOW = timedelta(hours=24)
 """How long a business account's bot may answer: https://core.telegram.org/method/messages.sendMessage."""
 
-_GROUPS = ("group", "supergroup")
-_OUT = ("kicked", "left")
-_START = re.compile(r"/start(?:@\w+)?(?:\s+(\S+))?\s*", re.ASCII)
+GROUPS = ("group", "supergroup")
+OUT = ("kicked", "left")
+START = re.compile(r"/start(?:@\w+)?(?:\s+(\S+))?\s*", re.ASCII)
 
 
 def message_key(chat: str, number: str | int, business: str = "") -> str:
@@ -105,7 +105,7 @@ class Reader:
             )
             return
         sender = number_at(said, "from", "id")
-        if not sender or not _is_from_a_person(said):
+        if not sender or not is_from_a_person(said):
             return
         business = _business(said)
         is_ours = bool(business) and sender != chat
@@ -117,7 +117,7 @@ class Reader:
         attachments = tuple(attachments_of(said, number))
         if not text and not attachments:
             return  # somebody joined, a title changed, and the like
-        start = _START.fullmatch(text)
+        start = START.fullmatch(text)
         if start and not start[1] and not is_ours:
             yield Signal(peer=chat, occurred_at=said.moment("date"), kind="started", claims=tuple(claims), name=name)
             return
@@ -148,7 +148,7 @@ class Reader:
 
     def _edit(self, said: Fields) -> Iterator[Event]:
         chat, number = number_at(said, "chat", "id"), number_at(said, "message_id")
-        if chat and number and _is_from_a_person(said):
+        if chat and number and is_from_a_person(said):
             yield Changed(
                 peer=chat,
                 occurred_at=said.moment("edit_date") or said.moment("date"),
@@ -191,11 +191,11 @@ class Reader:
         """Read what became of the bot: blocked or unblocked by a person, put into a group or out of it."""
         chat, kind = number_at(said, "chat", "id"), said.text("chat", "type")
         before, now = said.text("old_chat_member", "status"), said.text("new_chat_member", "status")
-        if not chat or kind not in ("private", *_GROUPS):
+        if not chat or kind not in ("private", *GROUPS):
             return
-        if now in _OUT:
+        if now in OUT:
             meant = "gone"
-        elif now in ("member", "administrator") and before in _OUT:
+        elif now in ("member", "administrator") and before in OUT:
             meant = "opted_in"
         else:
             return
@@ -245,14 +245,15 @@ def _business(said: Fields) -> str:
     return said.id("business_connection_id")[:100]
 
 
-def _is_from_a_person(said: Fields) -> bool:
+def is_from_a_person(said: Fields) -> bool:
     """Tell whether somebody wrote it: no bot, no channel, no post that a linked channel put into its group."""
     return not (
         said.flag("from", "is_bot") or said.flag("is_automatic_forward") or said.text("chat", "type") == "channel"
     )
 
 
-def _topic(said: Fields) -> str:
+def topic_of(said: Fields) -> str:
+    """Return the topic of a message; "" for General and where there are none."""
     return number_at(said, "message_thread_id") if said.flag("is_topic_message") else ""
 
 
@@ -261,10 +262,10 @@ def _thread(said: Fields) -> str:
 
     `place_of` reads from it where an answer has to go.
     """
-    topic = _topic(said)
+    topic = topic_of(said)
     if business := _business(said):
         return f"business:{business}"
-    if said.text("chat", "type") in _GROUPS:
+    if said.text("chat", "type") in GROUPS:
         group = f"group:{number_at(said, 'chat', 'id')}"
         return f"{group}:{topic}" if topic else group
     return f"topic:{topic}" if topic else ""

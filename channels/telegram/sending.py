@@ -88,7 +88,7 @@ async def send(api: Api, part: Part) -> Receipt:
         if part.buttons and is_last:
             common["reply_markup"] = _keyboard(part.buttons)
         try:
-            found = await _send_batch(api, batch, part.text if has_text else "", common)
+            found = await send_batch(api, batch, part.text if has_text else "", common)
         except ChannelError as error:
             if not ids:
                 raise
@@ -101,7 +101,12 @@ async def send(api: Api, part: Part) -> Receipt:
     return Receipt(tuple(ids))
 
 
-async def _send_batch(api: Api, batch: Sequence[Piece], text: str, common: dict[str, Any]) -> Fields:
+async def send_batch(api: Api, batch: Sequence[Piece], text: str, common: dict[str, Any]) -> Fields:
+    """Send what one call can take: words, a file, an album. What Telegram does not take as it is goes as a document.
+
+    Raises:
+        ChannelError: it was not sent, or we cannot know.
+    """
     if not batch:
         if not text.strip():
             raise Undeliverable("There is nothing to send: no words, no files", code="empty")
@@ -126,20 +131,21 @@ def _method(batch: Sequence[Piece], text: str, common: dict[str, Any]) -> Telegr
 
 def _batches(part: Part) -> list[list[Piece]]:
     """Put files together that one call can take, in their order. An album bears no buttons: the last file does."""
-    pieces = [Piece(file, _form(file)) for file in part.files]
+    pieces = [Piece(file, form_of(file)) for file in part.files]
     alone = pieces[-1:] if part.buttons else []
     together = pieces[: len(pieces) - len(alone)]
-    return [*_albums(together), *([alone] if alone else [])]
+    return [*albums(together), *([alone] if alone else [])]
 
 
-def _albums(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+def albums(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Put files that follow each other together as far as one call can take them."""
     for _, alike in groupby(pieces, key=lambda piece: "visual" if piece.form in ("photo", "video") else piece.form):
         run = list(alike)
         most = 1 if run[0].form == "voice" else MOST_IN_ALBUM
         yield from (run[start : start + most] for start in range(0, len(run), most))
 
 
-def _form(file: OutgoingFile) -> str:
+def form_of(file: OutgoingFile) -> str:
     """Return what a file is best sent as: https://core.telegram.org/bots/api#sendphoto and the following."""
     kind = file.content_type.partition(";")[0].strip().lower()
     if file.kind in ("image", "sticker") and kind in _PHOTOS and file.size <= LARGEST_PHOTO:
@@ -167,11 +173,11 @@ def _replied(part: Part) -> int | None:
 
 def _keyboard(buttons: Sequence[Button]) -> InlineKeyboardMarkup:
     return InlineKeyboardMarkup(
-        inline_keyboard=[[InlineKeyboardButton(text=button.text, callback_data=_data(button))] for button in buttons]
+        inline_keyboard=[[InlineKeyboardButton(text=button.text, callback_data=data_of(button))] for button in buttons]
     )
 
 
-def _data(button: Button) -> str:
+def data_of(button: Button) -> str:
     """Return what a button brings back.
 
     Where it has no payload its words are cut to fit: they are read from the button itself when it is pressed.

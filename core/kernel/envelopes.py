@@ -208,3 +208,86 @@ class Pending(Event, frozen=True, kw_only=True):
     external_id: str
     reference: str
     hints: dict[str, str] = {}
+
+
+CallPhase = Literal[
+    "started",
+    "queued",
+    "menu",
+    "ringing",
+    "answered",
+    "held",
+    "resumed",
+    "transferred",
+    "left",
+    "voicemail",
+    "ended",
+    "summary",
+    "recorded",
+]
+CallOutcome = Literal["", "answered", "missed", "busy", "failed", "canceled", "voicemail"]
+CallDirection = Literal["", "inbound", "outbound", "internal"]
+
+
+class CallEvent(Event, frozen=True, kw_only=True):
+    """Something that happened to a telephone call. All events of a call are folded into one record, in any order.
+
+    call_id       the provider's id of the whole call, whatever legs and transfers it has
+    key           tells the event from all others of its call; a repeat of it has the same one
+    leg_id        one party of the call: each phone that rings has its own; "" for the call itself
+    phase         started: it exists · queued, menu: it waits in a queue, listens to a menu · ringing: `extension` rings
+                  answered: a person at `extension` talks (a menu that picks up answers nothing) · held, resumed
+                  transferred: to `extension` or `detail` · left: a leg is over, the call may go on · voicemail: a word
+                  was left · ended: the call is over · summary: it is over, and what is said here is final
+                  recorded: there is a recording
+    seq           its place among the events of its leg, where the provider counts them; 0: it does not
+    direction     as far as the provider says
+    caller        who calls, callee who is called, as the provider writes it: a number, an extension, a SIP URI, ""
+    line          the number of ours that was called, or is shown to whom we call
+    extension     the colleague's phone this is about
+    our_id        the id we gave a call that we asked for (`Dial.id`), where the provider repeats it
+    outcome       how it ended, for `ended` and `summary`; "" where the provider leaves that to us
+    started_at, answered_at, ended_at, talk_seconds, wait_seconds
+                  as far as the provider says; None: we count ourselves
+    recording     what `Fetcher.fetch_media` wants to be given; recording_id tells one recording from another
+    detail        a few words worth keeping: the queue's name, the key pressed, the cause
+    """
+
+    call_id: str
+    key: str
+    phase: CallPhase
+    leg_id: str = ""
+    seq: int = 0
+    direction: CallDirection = ""
+    caller: str = ""
+    callee: str = ""
+    line: str = ""
+    extension: str = ""
+    our_id: str = ""
+    outcome: CallOutcome = ""
+    started_at: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    talk_seconds: int | None = None
+    wait_seconds: int | None = None
+    recording: str = ""
+    recording_id: str = ""
+    recording_seconds: int | None = None
+    detail: str = ""
+
+
+class CallRules(msgspec.Struct, frozen=True):
+    """What an administrator decided about the calls of a connection.
+
+    call_back_minutes    working minutes within which somebody who rang in vain is to be called back
+    proof_seconds        how long a conversation must last to prove that a task to call is done
+    internal_digits      numbers of at most so many digits are extensions or short numbers, and nobody's address
+    after_hours_text     what somebody who rings after hours is told by SMS; {time} is when we open; "" tells nothing
+    keep_recordings_days for how long recordings are kept; 0: for ever
+    """
+
+    call_back_minutes: int = 15
+    proof_seconds: int = 20
+    internal_digits: int = 5
+    after_hours_text: str = ""
+    keep_recordings_days: int = 0

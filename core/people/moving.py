@@ -24,6 +24,7 @@ MOVED = {
     # the tables whose rows go over, and whether they have a version; conversations may clash, and go by themselves
     "identities": False,
     "messages": False,
+    "calls": True,
     "leads": True,
     "deals": True,
     "tasks": True,

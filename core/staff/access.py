@@ -235,6 +235,15 @@ def _events(rights: Rights, table: Table) -> ColumnElement[bool]:
     return and_(about_a_record, *within)
 
 
+def _calls(rights: Rights, table: Table) -> ColumnElement[bool]:
+    """A call shows to who talked, to whom the caller's contact does, and where it has nobody, to the team's people."""
+    of_a_contact = and_(table.c.contact_id.is_not(None), _within(rights, "contacts", table.c.contact_id))
+    if rights.reach is Reach.TASKS:
+        return or_(table.c.user_id == rights.user_id, of_a_contact)
+    inside = _team if rights.reach is Reach.TEAM else _own
+    return or_(inside(rights, table, "user_id"), of_a_contact)
+
+
 def _steps(rights: Rights, table: Table) -> ColumnElement[bool]:
     return _within(rights, "tasks", table.c.task_id)
 
@@ -251,6 +260,8 @@ _CLAUSES: dict[str, Callable[[Rights, Table], ColumnElement[bool]]] = {
     "conversations": _conversations,
     "messages": _through("conversations", "conversation_id"),
     "episodes": _through("conversations", "conversation_id"),
+    "calls": _calls,
+    "call_recordings": _through("calls", "call_id"),
     "events": _events,
 }
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -137,11 +139,23 @@ async def enter_lead(
     team_id: int | None,
     at: datetime,
     actor_id: int | None,
+    source: str = "manual",
+    connection_id: int | None = None,
+    pipeline_id: int | None = None,
+    title: str = "",
+    has_deal: bool = True,
+    runs_rules: bool = True,
+    details: Mapping[str, Any] | None = None,
 ) -> Lead:
-    """Enter a request that came some other way, with the deal and the tasks it would have got."""
+    """Enter a request that came some other way, with the deal and the tasks it would have got.
+
+    `runs_rules`: the first stage's rules make their tasks at once; else the caller has them run once it is known who
+    looks after the deal. `details` go into the diary's line.
+    """
     lead = Lead(
         contact_id=contact.id,
-        source="manual",
+        connection_id=connection_id,
+        source=source,
         message=message.strip(),
         owner_id=owner_id,
         team_id=team_id,
@@ -149,31 +163,41 @@ async def enter_lead(
     )
     session.add(lead)
     await session.flush()  # the deal and the diary need the id
+    deal = None
+    if has_deal:
+        deal = await deals.add(
+            session,
+            title=title or ": ".join(part for part in (contact.name, message.strip()[:60]) if part) or "?",
+            contact_id=contact.id,
+            stage=await first_stage(session, pipeline_id),
+            currency=currency,
+            lead_id=lead.id,
+            owner_id=owner_id,
+            team_id=team_id,
+            source=lead.source,
+            at=at,
+            actor_id=actor_id,
+        )
+        lead.deal_id = deal.id
     await events.record(
         session,
         "lead.created",
         at,
         contact_id=contact.id,
         lead_id=lead.id,
+        deal_id=lead.deal_id,
         user_id=owner_id,
         actor_id=actor_id,
-        details={"name": contact.name, "text": message.strip()[:160], "source": lead.source, "team_id": team_id},
+        details={
+            "name": contact.name,
+            "text": message.strip()[:160],
+            "source": lead.source,
+            "team_id": team_id,
+            **(details or {}),
+        },
     )
-    deal = await deals.add(
-        session,
-        title=": ".join(part for part in (contact.name, message.strip()[:60]) if part) or "?",
-        contact_id=contact.id,
-        stage=await first_stage(session, None),
-        currency=currency,
-        lead_id=lead.id,
-        owner_id=owner_id,
-        team_id=team_id,
-        source=lead.source,
-        at=at,
-        actor_id=actor_id,
-    )
-    lead.deal_id = deal.id
-    await open_deal(session, deal, at=at, actor_id=actor_id)
+    if deal is not None and runs_rules:
+        await open_deal(session, deal, at=at, actor_id=actor_id)
     return lead
 
 

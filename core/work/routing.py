@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, exists, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.connections import Connection
@@ -21,6 +21,7 @@ from core.sales.leads import Lead
 from core.staff import absences, workspace
 from core.staff.teams import Team, TeamMember
 from core.staff.users import User
+from core.talk.calls import Call
 from core.work import hours, hours_json, routing_conditions
 from core.work.routing_choice import Candidate, Decision, Router, Rule
 from core.work.routing_choice import Team as Rotation
@@ -170,7 +171,7 @@ async def offer_waiting(session: AsyncSession, *, at: datetime, limit: int = 100
         waiting = list(
             await session.scalars(
                 select(Lead)
-                .where(Lead.owner_id.is_(None), Lead.status.in_(OPEN_LEADS), Lead.id > last)
+                .where(Lead.owner_id.is_(None), Lead.status.in_(OPEN_LEADS), Lead.id > last, ~_still_on_the_phone())
                 .order_by(Lead.id)
                 .limit(limit)
                 .with_for_update(skip_locked=True)
@@ -192,6 +193,11 @@ async def offer_waiting(session: AsyncSession, *, at: datetime, limit: int = 100
     if router is not None:
         await router.close(session)
     return given
+
+
+def _still_on_the_phone() -> ColumnElement[bool]:
+    """Whether a lead's caller still rings or talks: whoever answers gets it, and if nobody does, it is routed then."""
+    return exists(select(Call.id).where(Call.lead_id == Lead.id, Call.settled_at.is_(None)))
 
 
 async def _asked_again(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -86,13 +86,20 @@ def created_line(row: dict[str, Any], *, actor_id: int | None = None) -> dict[st
 
 
 async def enter(
-    session: AsyncSession, deal: Deal, stage: Stage, *, at: datetime, actor_id: int | None = None
+    session: AsyncSession,
+    deal: Deal,
+    stage: Stage,
+    *,
+    at: datetime,
+    actor_id: int | None = None,
+    except_kinds: Collection[str] = (),
 ) -> list[int]:
-    """Run a stage's entry rules for a deal that has just come in; return the ids of the tasks made."""
-    rules: Iterable[StageRule] = list(
-        await session.scalars(select(StageRule).where(StageRule.stage_id == stage.id).order_by(StageRule.id))
-    )
-    rules = list(rules)
+    """Run a stage's entry rules for a deal that has just come in; return the ids of the tasks made.
+
+    Rules whose tasks are of `except_kinds` are left out: what they ask for has been done already.
+    """
+    found = await session.scalars(select(StageRule).where(StageRule.stage_id == stage.id).order_by(StageRule.id))
+    rules = [rule for rule in found if rule.kind not in except_kinds]
     if not rules:
         return []
     schedule = hours_json.from_json((await workspace.get(session)).schedule)

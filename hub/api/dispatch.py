@@ -23,7 +23,7 @@ from core.kernel.clock import Clock
 from hub.api import actors, documentation, idempotency, transport, versions
 from hub.api.actors import Authenticate
 from hub.api.decoding import BodyReader, QueryReader
-from hub.api.endpoints import Call, Download, Endpoint
+from hub.api.endpoints import Call, Download, Endpoint, Playback
 from hub.api.openapi import describe
 from hub.api.problems import Problem, is_clash
 from hub.api.throttling import Throttle
@@ -90,7 +90,7 @@ class _Route:
         self._body = BodyReader[msgspec.Struct](shape.body) if shape.body else None
         self._query = QueryReader[msgspec.Struct](shape.query or _Nothing)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, trying again while its transaction clashes with others."""
         body = b""
         if self._endpoint.writes:
@@ -103,7 +103,7 @@ class _Route:
             except Exception as error:
                 if attempt == ATTEMPTS or not is_clash(error):
                     raise
-        return transport.respond(request, answer)
+        return await answer.write(request) if answer.write is not None else transport.respond(request, answer)
 
     async def _perform(self, request: web.Request, session: AsyncSession, body: bytes) -> Answer:
         endpoint, around = self._endpoint, self._around
@@ -128,6 +128,8 @@ class _Route:
             client=around.client_of(request),
             resources=self._resources,
             if_match=request.headers.get(hdrs.IF_MATCH) if endpoint.writes else None,
+            method=request.method,
+            piece=request.headers.get(hdrs.RANGE, ""),
         )
         is_kept = endpoint.method == "POST" and not endpoint.commits
         key = request.headers.get(idempotency.HEADER) if is_kept else None
@@ -164,6 +166,8 @@ class _Route:
             raise Problem(412, "stale", "This address has no versions to compare If-Match with; nothing was changed.")
         if isinstance(value, Download):
             return _file(value)
+        if isinstance(value, Playback):
+            return Answer(200, {}, b"", write=value.write)
         headers: dict[str, str] = {}
         body = b"" if value is None else encode(value)
         if isinstance(version := getattr(value, "version", None), int):

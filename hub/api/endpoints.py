@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, get_type_hints
 
 import msgspec
+from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.staff.access import Rights
@@ -45,13 +46,23 @@ class Download(NamedTuple):
     content: bytes | AsyncIterator[bytes]
 
 
+class Playback(NamedTuple):
+    """Sound as an answer, which a player may ask for piece by piece (RFC 9110 §14).
+
+    `write` answers the request; it is called once the transaction is committed, for a recording may take its time.
+    """
+
+    write: Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 @dataclass(slots=True)
 class Call:
     """One request, as its handler sees it.
 
     The session's transaction is opened before and committed after the handler; what the handler raises undoes it.
     A handler may be run again from the start when its transaction clashed with another one. `client` is the caller's
-    network address; `resources` are those of the whole API, which scopes may name.
+    network address; `resources` are those of the whole API, which scopes may name; `piece` is the Range header, "" for
+    the whole.
     """
 
     session: AsyncSession
@@ -63,6 +74,8 @@ class Call:
     resources: frozenset[str] = frozenset()
     if_match: str | None = None
     compared: bool = False
+    method: str = "GET"
+    piece: str = ""
 
     @property
     def rights(self) -> Rights:

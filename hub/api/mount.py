@@ -18,6 +18,7 @@ from hub.api.problems import unauthenticated
 from hub.api.resources import (
     absences,
     audit_log,
+    calls,
     canned_replies,
     companies,
     connections,
@@ -32,6 +33,7 @@ from hub.api.resources import (
     messages,
     notifications,
     pipelines,
+    reports,
     routing_rules,
     search,
     stage_rules,
@@ -54,6 +56,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(
         companies,
         conversations,
         messages,
+        calls,
         canned_replies,
         leads,
         deals,
@@ -71,6 +74,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(
         notifications,
         token_resource,
         audit_log,
+        reports,
         search,
         me,
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hub.api.endpoints import Download, Endpoint
+from hub.api.endpoints import Download, Endpoint, Playback
 from hub.api.idempotency import HEADER, MAX_LENGTH
 from hub.api.problems import MEDIA_TYPE, ProblemDocument
 from hub.api.wire import ID_PATTERN, encode, schema_hook
@@ -59,6 +59,12 @@ _HEADERS: Final[dict[str, Schema]] = {
         "in": "header",
         "description": "The ETag of the answer at hand; 304 if it is still the same.",
         "schema": {"type": "string"},
+    },
+    "Range": {
+        "name": "Range",
+        "in": "header",
+        "description": "The piece that is wanted, as `bytes=0-65535`; what cannot be read as one is answered whole.",
+        "schema": {"type": "string", "pattern": "^bytes=[0-9]{0,15}-[0-9]{0,15}$"},
     },
 }
 
@@ -131,7 +137,7 @@ def _kinds(endpoints: Sequence[Endpoint]) -> Iterator[Any]:
     yield ProblemDocument
     for endpoint in endpoints:
         shape = endpoint.shape
-        yield from (kind for kind in (shape.body, shape.query, shape.answer) if kind not in (None, Download))
+        yield from (kind for kind in (shape.body, shape.query, shape.answer) if kind not in (None, Download, Playback))
 
 
 def _operation(endpoint: Endpoint, by_kind: dict[Any, Schema], query: Schema) -> Schema:
@@ -166,6 +172,8 @@ def _parameters(endpoint: Endpoint, query: Schema) -> Iterator[Schema]:
         yield parameter
     if endpoint.method == "POST" and not endpoint.commits:
         yield {"$ref": "#/components/parameters/IdempotencyKey"}
+    if endpoint.shape.answer is Playback:
+        yield {"$ref": "#/components/parameters/Range"}
     if endpoint.is_versioned and endpoint.shape.ids:
         yield {"$ref": f"#/components/parameters/{'IfMatch' if endpoint.writes else 'IfNoneMatch'}"}
 
@@ -174,6 +182,8 @@ def _responses(endpoint: Endpoint, by_kind: dict[Any, Schema]) -> dict[str, Sche
     done: Schema = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.shape.answer is Download:
         done["content"] = {"application/octet-stream": {}}
+    elif endpoint.shape.answer is Playback:
+        done["content"] = {"audio/*": {}, "application/octet-stream": {}}
     elif endpoint.shape.answer is not None:
         done["content"] = {"application/json": {"schema": by_kind[endpoint.shape.answer]}}
     if endpoint.is_versioned:
@@ -181,6 +191,9 @@ def _responses(endpoint: Endpoint, by_kind: dict[Any, Schema]) -> dict[str, Sche
     responses = {str(endpoint.status): done}
     if endpoint.is_versioned and not endpoint.writes:
         responses["304"] = {"description": "Not changed since."}
+    if endpoint.shape.answer is Playback:
+        responses["206"] = {**done, "description": HTTPStatus.PARTIAL_CONTENT.phrase}
+        responses["416"] = {"description": "It is not as long as that."}
     refused = {*_ALWAYS, *endpoint.refuses}
     if endpoint.shape.ids or endpoint.shape.texts:
         refused |= {404}

@@ -24,12 +24,13 @@ log = structlog.get_logger("hub.api")
 
 
 class Answer(NamedTuple):
-    """What is sent when all went well."""
+    """What is sent when all went well; `write` is given where somebody else sends it."""
 
     status: int
     headers: dict[str, str]
     body: bytes | AsyncIterator[bytes]
     content_type: str = "application/json"
+    write: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
 
 
 @web.middleware

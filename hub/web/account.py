@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from sqlalchemy import select
 
 from core.kernel.errors import Rejected
 from core.staff import audit, sessions
+from core.staff.users import User
 from hub import auth
 from hub.auth import SignedIn, TooManyTries
 from hub.i18n import LANGUAGES
@@ -18,6 +21,7 @@ from hub.web.visits import Visit
 from hub.web.words import N_
 
 THEMES = frozenset({"system", "light", "dark"})
+EXTENSION = re.compile(r"[0-9*#+]{1,20}")
 _DONE = {"profile": N_("Saved"), "password": N_("Your password is changed. Other browsers were signed out")}
 
 
@@ -56,6 +60,7 @@ async def _page(
             "name": user.name,
             "language": visit.viewer.language,
             "time_zone": user.time_zone or "",
+            "extension": user.extension or "",
             "notify_email": bool(user.settings.get("mail", True)),
         },
         errors=errors or {},
@@ -70,7 +75,7 @@ async def _page(
 
 async def save(visit: Visit) -> web.StreamResponse:
     """Take the part about the person."""
-    values = {name: visit.field(name) for name in ("name", "language", "time_zone")}
+    values = {name: visit.field(name) for name in ("name", "language", "time_zone", "extension")}
     errors: dict[str, str] = {}
     if not values["name"]:
         errors["name"] = visit.translate(N_("A name is needed"))
@@ -80,14 +85,26 @@ async def save(visit: Visit) -> web.StreamResponse:
         errors["language"] = visit.translate(N_("Choose one of the list"))
     if values["time_zone"] and values["time_zone"] not in dict(places.time_zones()):
         errors["time_zone"] = visit.translate(N_("Choose one of the list"))
+    if values["extension"] and not EXTENSION.fullmatch(values["extension"]):
+        errors["extension"] = visit.translate(N_("An extension is digits, such as 101"))
+    elif values["extension"] != (visit.user.extension or "") and await _has_somebody(visit, values["extension"]):
+        errors["extension"] = visit.translate(N_("A colleague has this extension: ask an administrator"))
     mail = bool(visit.field("notify_email"))
     if errors:
         return await _page(visit, status=422, values={**values, "notify_email": mail}, errors=errors)
     user = visit.user
     user.name, user.language, user.time_zone = values["name"], values["language"], values["time_zone"] or None
+    if "extension" in visit.form:
+        user.extension = values["extension"] or None
     user.settings = {**user.settings, "mail": mail}
     user.version += 1
     return visit.go("/profile?done=profile")
+
+
+async def _has_somebody(visit: Visit, extension: str) -> bool:
+    """Whether an extension is a colleague's: their calls are not for somebody else to see."""
+    theirs = User.extension == extension, User.id != visit.user.id, User.is_active.is_(True)
+    return bool(extension) and await visit.session.scalar(select(User.id).where(*theirs).limit(1)) is not None
 
 
 async def save_theme(visit: Visit) -> web.StreamResponse:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from channels.contract import Group
+from hub.web import telephony_guides
 from hub.web.words import N_
 
 
@@ -342,6 +343,7 @@ GUIDES: Final[Mapping[str, Guide]] = {
             N_("Enter what they gave you and save. Nothing else may use the same system ID meanwhile."),
         ),
     ),
+    **{kind: Guide(*each) for kind, each in telephony_guides.GUIDES.items()},
 }
 
 

@@ -19,7 +19,7 @@ from core.sales.leads import Lead, LeadStatus
 from core.staff import access
 from core.staff.access import Reach
 from core.work.tasks import OPEN_STATUSES, Task
-from hub.web import shown
+from hub.web import calls, shown
 from hub.web.rendering import day_begins
 from hub.web.shown import ShownLead, ShownTask
 from hub.web.visits import Visit
@@ -49,6 +49,7 @@ class Counters:
     today: int
     new_leads: int
     unassigned: int
+    missed_calls: int
 
 
 async def day(visit: Visit) -> web.Response:
@@ -101,6 +102,7 @@ async def _counters(visit: Visit) -> Counters:
         tasks.where(Task.due_at > now, Task.due_at < tomorrow),
         own.where(*new_of_mine(visit)),
         own.where(*nobodys()),
+        calls.missed_of(visit.user.id),
     )
     counts = [select(func.count()).select_from(part.limit(COUNTED).subquery()).scalar_subquery() for part in parts]
     row = (await visit.session.execute(select(*counts))).one()

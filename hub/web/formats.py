@@ -77,3 +77,14 @@ def parsed_locale(language: str, country: str) -> Locale:
     from babel import Locale
 
     return Locale.parse(locale_name(language, country))
+
+
+def stopwatch(seconds: int) -> str:
+    """Write how long somebody talked, as a telephone shows it. `static/calls.js` does the same.
+
+    >>> stopwatch(3912)
+    '1:05:12'
+    """
+    minutes, rest = divmod(max(0, seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

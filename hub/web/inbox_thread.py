@@ -22,7 +22,7 @@ from core.talk import attachments
 from core.talk.attachments import Attachment, FileState, StoredFile
 from core.talk.conversations import Conversation, Direction, Message
 from core.talk.outbox import ProviderExchange
-from hub.web import inbox_list, shown
+from hub.web import inbox_list, shown, shown_calls
 from hub.web.rendering import local_date
 from hub.web.shown import Person
 from hub.web.visits import RENDERER, Visit
@@ -172,9 +172,10 @@ async def thread_of(visit: Visit, conversation: Conversation) -> dict[str, Any]:
         has_earlier = bool(oldest and await session.scalar(access.narrow(older, visit.rights, Message)))
     since = min((message.at for message in messages), default=conversation.created_at) if has_earlier else None
     lines = await _lines(visit, conversation, since=since, before=before)
+    calls = await shown_calls.of_thread(visit, conversation.contact_id, since=since, before=before, limit=LONGEST)
     return {
         "contact_id": conversation.contact_id,
-        "items": sorted([*messages, *lines], key=lambda item: item.key),
+        "items": sorted([*messages, *lines, *calls], key=lambda item: item.key),
         "oldest": oldest,
         "has_earlier": has_earlier,
         "is_earlier": bool(before),

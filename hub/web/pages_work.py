@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from hub.web import (
+    calls,
     contact_merging,
     contacts,
     day,
@@ -17,6 +18,7 @@ from hub.web import (
     inbox_thread,
     leads,
     notifications,
+    ringing,
     search,
     talk,
     tasks,
@@ -44,6 +46,9 @@ READS: tuple[tuple[str, Page], ...] = (
     ("/tasks", tasks.index),
     ("/tasks/new", tasks.new),
     ("/tasks/{task_id}", tasks.show),
+    ("/calls", calls.index),
+    ("/calls/ringing", ringing.ringing),
+    ("/calls/{call_id}", calls.show),
     ("/inbox", inbox.index),
     ("/inbox/rows", inbox.rows),
     ("/conversations/{conversation_id}", inbox.show),
@@ -86,6 +91,9 @@ CHANGES: tuple[tuple[str, Page], ...] = (
     ("/tasks/{task_id}/reopening", tasks.reopen),
     ("/tasks/{task_id}/cancellation", tasks.cancel),
     ("/tasks/{task_id}/postponement", tasks.postpone),
+    ("/calls", calls.place),
+    ("/calls/{call_id}/outcome", calls.conclude),
+    ("/calls/{call_id}/putting-away", ringing.put_away),
     ("/conversations/{conversation_id}/notes", talk.note_on_conversation),
     ("/conversations/{conversation_id}/contact", contact_merging.move),
     ("/conversations/{conversation_id}/messages", inbox_answers.say),
@@ -105,5 +113,6 @@ def add_routes(app: web.Application) -> None:
     """Add the pages, in an order in which names stand before ids."""
     for path, page in READS:
         app.router.add_get(path, inside(page))
+    app.router.add_get("/calls/{call_id:[0-9]{1,18}}/recording", calls.recording)
     for path, page in CHANGES:
         app.router.add_post(path, inside(page))

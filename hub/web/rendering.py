@@ -35,7 +35,8 @@ class Viewer:
 
     now         the moment the page is made, UTC; every relative time on it is counted from here
     user        id, name, email, role of who is signed in; None outside
-    rights      what they may do that not everybody may: "settings", "audit", "export", …
+    rights      what they may do that not everybody may: "settings", "audit", "export", …; and what the company can:
+                "calls": there is a telephone, "dial": one that places calls
     theme       "light", "dark" or "system"
     path        the path and query of the page, for links that come back to it
     live_after  the place in the diary the page was read at; live updates start there, so none falls in between
@@ -95,7 +96,7 @@ class Renderer:
             avatar=self._avatar,
             label=self._label,
             tone=lambda state: words.TONES.get(str(state), ""),
-            kind_icon=lambda kind: words.ICONS.get(str(kind), "circle"),
+            kind_icon=lambda kind: words.icon_of(str(kind)),
             ago=self._ago,
             lasting=self._lasting,
             deadline=self._deadline,

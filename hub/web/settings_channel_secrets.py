@@ -14,6 +14,7 @@ from core.connections import Connection
 from core.staff import access
 from hub import channel_forms, channel_upkeep
 from hub.channel_forms import FormField
+from hub.web import telephony_guides
 from hub.web.channel_guides import guide_of, is_called
 from hub.web.settings_forms import note
 from hub.web.visits import Visit
@@ -60,6 +61,12 @@ def once(visit: Visit, connection: Connection, made: Mapping[str, str], *, is_ne
         registration=registration(visit, connection, hook_url),
         is_public=is_public(hook_url),
         steps=[visit.translate(step) for step in guide_of(connection.kind).steps],
+        samples=[
+            sample._replace(title=visit.translate(sample.title))
+            for sample in telephony_guides.samples(
+                connection, hook_url, token=made.get("token") or made.get("secret") or ""
+            )
+        ],
     )
 
 

@@ -23,7 +23,7 @@ from hub import care, channel_forms, channel_upkeep
 from hub import connections as configured
 from hub.care import Finding
 from hub.channel_forms import GROUPS
-from hub.web import settings_deliveries
+from hub.web import settings_deliveries, telephony_guides
 from hub.web.channel_guides import GROUP_TITLES, guide_of, is_called
 from hub.web.settings_channel_secrets import is_public
 from hub.web.settings_forms import note
@@ -152,6 +152,10 @@ async def show(visit: Visit, connection_id: int, *, finding: Finding | None = No
         snippet=snippet(connection, hub.public_url) if pasted else None,
         folders=_folders(connection),
         steps=[visit.translate(step) for step in guide_of(connection.kind).steps],
+        samples=[
+            sample._replace(title=visit.translate(sample.title))
+            for sample in telephony_guides.samples(connection, hook_url)
+        ],
         secrets=[
             {"name": field.name, "title": visit.translate(field.title)}
             for field in form.fields

@@ -120,6 +120,7 @@ class TaskForm:
     version: int
     contact: Any
     deal: Any
+    phone: str
 
 
 _FIELDS = ("title", "kind", "due_at", "assignee_id", "priority", "deal_id", "contact_id", "note")
@@ -258,7 +259,9 @@ async def _form(
         about = deal.title if deal else (contact.name if contact else "")
     else:
         row = (await shown.task_rows(visit, [task]))[0]
-        head = TaskForm(task.id, task.status, task.due_at, task.created_at, task.version, row.contact, row.deal)
+        head = TaskForm(
+            task.id, task.status, task.due_at, task.created_at, task.version, row.contact, row.deal, row.phone
+        )
     return visit.sheet(
         "tasks/_form.html",
         visit.translate(N_("Task") if task else N_("New task")),

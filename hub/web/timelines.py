@@ -1,4 +1,7 @@
-"""Timelines on pages: the lines of the diary about one record, with the names of those who did it."""
+"""Timelines on pages: the lines of the diary about one record, with the names of those who did it, and its calls.
+
+What happened during a call is many lines of the diary, and one entry here: the call itself.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from core.connections import Connection
 from core.kernel.events import TimelineEvent
 from core.staff import access
 from core.talk.conversations import Conversation
-from hub.web import shown
+from hub.web import shown, shown_calls
 from hub.web.rendering import local_date
 from hub.web.shown import Person
+from hub.web.shown_calls import ShownCall
 from hub.web.visits import Visit
 
 LONGEST = 100
@@ -60,13 +64,13 @@ class ShownEvent:
     channel: Channel | None
 
 
-async def of(visit: Visit, **subject: int) -> list[ShownEvent]:
+async def of(visit: Visit, **subject: int) -> list[ShownEvent | ShownCall]:
     """Return the last things that happened with a record the person sees (`deal_id=…`), newest first.
 
     A request and its first message are one event and are told once.
     """
     statement = select(TimelineEvent).options(defer(TimelineEvent.transaction)).filter_by(**subject)
-    statement = statement.where(TimelineEvent.kind.not_in(UNTOLD))
+    statement = statement.where(TimelineEvent.kind.not_in(UNTOLD), TimelineEvent.kind.not_like("call.%"))
     found = list(
         await visit.session.scalars(
             access.narrow(statement, visit.rights, TimelineEvent).order_by(TimelineEvent.id.desc()).limit(LONGEST)
@@ -75,7 +79,7 @@ async def of(visit: Visit, **subject: int) -> list[ShownEvent]:
     names = await shown.people(visit.session, [i for line in found for i in (line.actor_id, line.user_id)])
     channels = await _channels(visit, {line.conversation_id for line in found if line.conversation_id is not None})
     told = {line.lead_id for line in found if line.kind == "lead.created"}
-    return [
+    lines: list[ShownEvent | ShownCall] = [
         ShownEvent(
             id=line.id,
             kind=line.kind,
@@ -90,6 +94,9 @@ async def of(visit: Visit, **subject: int) -> list[ShownEvent]:
         for line in found
         if not (line.kind == "message.received" and line.details.get("is_first") and line.lead_id in told)
     ]
+    since = found[-1].at if len(found) == LONGEST else None  # what was before is not on the page
+    calls = await shown_calls.of(visit, limit=LONGEST, since=since, **subject)
+    return sorted([*lines, *calls], key=lambda each: each.at, reverse=True)[:LONGEST] if calls else lines
 
 
 async def _channels(visit: Visit, conversation_ids: set[int]) -> dict[int | None, Channel]:

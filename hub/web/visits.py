@@ -24,7 +24,7 @@ from core.staff.access import Rights
 from core.staff.sessions import Session
 from core.staff.users import User
 from core.work import notifications
-from hub import auth
+from hub import auth, telephony
 from hub.app import Hub
 from hub.auth import SignInRefused, TooManyTries
 from hub.hooks import HUB, client_of
@@ -106,6 +106,18 @@ class Visit:
             told["toast"] = {"text": self.translate(message), "undo": undo}
         # ASCII only: a header must not hold anything else
         return web.Response(status=204, headers={"HX-Trigger": ascii_json(told)})
+
+    def refuse(self, message: str, *, link: str = "", link_text: str = "") -> web.Response:
+        """Refuse what a button asked for, in a sentence in the person's language, with the way out of it.
+
+        Raises:
+            Rejected: there are no scripts that could show a toast.
+        """
+        if not self.is_partial:
+            raise Rejected(message)
+        told = {"text": message, "tone": "bad", "link": link, "link_text": link_text}
+        # Not by its status: the browser would note an error in its console for what is said to the person already.
+        return web.Response(status=204, headers={"HX-Trigger": ascii_json({"toast": told})})
 
     def ask(self, sheet: str) -> web.Response:
         """Answer a change that needs to know more first: with scripts open a sheet, without them go to its page."""
@@ -222,7 +234,7 @@ def preferred_language(request: web.Request) -> str:
 async def _viewer(
     session: AsyncSession, request: web.Request, who: auth.SignedIn, company: workspace.Workspace
 ) -> Viewer:
-    user, rights = who.user, who.rights
+    user, rights, hub = who.user, who.rights, request.app[HUB]
     granted = {
         name
         for name, has in (
@@ -230,6 +242,8 @@ async def _viewer(
             ("audit", rights.may_manage),
             ("export", rights.may_export),
             ("change", rights.may_change),
+            ("dial", rights.may_change and bool(telephony.diallers(hub))),
+            ("calls", any(live.line is not None for live in hub.switchboard.live())),
         )
         if has
     }

@@ -82,6 +82,14 @@ LABELS: Final[dict[str, dict[str, str]]] = {
         "failed": N_("Not delivered"),
         "canceled": N_("Canceled"),
     },
+    "call_outcome": {
+        "interested": N_("Interested"),
+        "call_later": N_("Call again later"),
+        "not_interested": N_("Not interested"),
+        "no_answer": N_("No answer"),
+        "wrong_number": N_("Wrong number"),
+        "solved": N_("Solved"),
+    },
     "trust": {
         "guessed": N_("Guessed"),
         "typed": N_("Typed by the visitor"),
@@ -141,6 +149,7 @@ LABELS: Final[dict[str, dict[str, str]]] = {
     "entity": {
         "session": N_("Signing in"),
         "absence": N_("Absence"),
+        "call": N_("Call"),
         "connection": N_("Channel"),
         "deal": N_("Deal"),
         "delivery": N_("Delivery"),
@@ -210,7 +219,13 @@ ICONS: Final[dict[str, str]] = {
         "text-cursor-input",
     ),
 }
-"""Icon by task kind, identity scheme or channel kind."""
+"""Icon by task kind, identity scheme or channel kind; see `icon_of`."""
+
+
+def icon_of(kind: str) -> str:
+    """Return the icon of a task kind, an identity scheme or a channel kind; all telephones have the same."""
+    return ICONS.get(kind, "phone" if kind.startswith("voice_") else "circle")
+
 
 TONES: Final[dict[str, str]] = {
     "new": "accent",
@@ -230,6 +245,10 @@ TONES: Final[dict[str, str]] = {
     "dead": "bad",
     "verified": "good",
     "attested": "good",
+    "interested": "good",
+    "solved": "good",
+    "call_later": "info",
+    "wrong_number": "warn",
     "high": "warn",
     "urgent": "bad",
 }

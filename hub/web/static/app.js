@@ -7,7 +7,7 @@
 
   // toasts ---------------------------------------------------------------------------------------------------------
 
-  function toast({ text, undo = "", tone = "" }) {
+  function toast({ text, undo = "", tone = "", link = "", link_text: linkText = "" }) {
     const holder = document.getElementById("toasts");
     const pattern = document.getElementById("toast-pattern");
     if (!holder || !pattern || !text) return;
@@ -21,6 +21,11 @@
         node.remove();
         post(undo);
       });
+    }
+    if (link) {
+      const way = document.createElement("a"); // the way out of what was refused
+      [way.href, way.textContent] = [link, linkText];
+      node.querySelector(".text").append(" ", way);
     }
     node.querySelector("[data-dismiss]").addEventListener("click", () => node.remove());
     holder.append(node);

@@ -1,0 +1,1 @@
+"""Insight: what the records say when they are counted."""

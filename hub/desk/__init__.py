@@ -1,0 +1,1 @@
+"""The desk: our people's whole job from their own messenger."""

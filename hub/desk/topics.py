@@ -1,0 +1,183 @@
+"""Topics: a team's group, in which every conversation is a topic, named after who it is with and how it stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.kernel import jobs
+from core.people.contacts import Contact
+from core.sales.deals import Deal, Outcome
+from core.sales.pipelines import Stage
+from core.staff import users
+from core.talk.conversations import Conversation, ConversationStatus
+from hub.app import Hub
+from hub.desk import cards, posts
+from hub.desk.cards import Desk
+from hub.desk.reader import reader_for
+from hub.desk.records import DeskLink, DeskPost, DeskTeamChat, DeskTopic
+
+_LONGEST = 120  # letters of a topic's name; Telegram takes 128
+
+
+class Wanted(NamedTuple):
+    """What a topic should be called, and whether it should be open."""
+
+    name: str
+    is_open: bool
+
+
+async def chat_for(session: AsyncSession, team_id: int | None) -> DeskTeamChat | None:
+    """Return the group a team works in: its own, else that of all; None if there is none that can be used."""
+    rows = list(
+        await session.scalars(select(DeskTeamChat).where(DeskTeamChat.trouble.is_(None)).order_by(DeskTeamChat.id))
+    )
+    own = next((row for row in rows if team_id is not None and row.team_id == team_id), None)
+    return own or next((row for row in rows if row.team_id is None), None)
+
+
+async def topic_of(session: AsyncSession, conversation: Conversation, *, at: datetime) -> DeskTopic | None:
+    """Return the topic a conversation has in its team's group, noted to be made; None where its team has no group."""
+    chat = await chat_for(session, conversation.team_id)
+    if chat is None:
+        return None
+    found: DeskTopic | None = await session.scalar(
+        select(DeskTopic).where(
+            DeskTopic.connection_id == chat.connection_id,
+            DeskTopic.chat == chat.chat,
+            DeskTopic.conversation_id == conversation.id,
+        )
+    )
+    if found is None:
+        found = DeskTopic(
+            connection_id=chat.connection_id,
+            chat=chat.chat,
+            thread=None,
+            conversation_id=conversation.id,
+            name="",
+            is_open=True,
+            created_at=at,
+        )
+        session.add(found)
+        await session.flush()
+    return found
+
+
+async def conversation_behind(session: AsyncSession, connection_id: int, chat: str, thread: str) -> int | None:
+    """Return the conversation a topic is about; None for a topic of people's own."""
+    if not thread:
+        return None
+    found: int | None = await session.scalar(
+        select(DeskTopic.conversation_id).where(
+            DeskTopic.connection_id == connection_id, DeskTopic.chat == chat, DeskTopic.thread == thread
+        )
+    )
+    return found
+
+
+async def is_team_chat(session: AsyncSession, connection_id: int, chat: str) -> bool:
+    """Whether a chat is a team's group."""
+    found = select(DeskTeamChat.id).where(DeskTeamChat.connection_id == connection_id, DeskTeamChat.chat == chat)
+    return await session.scalar(found) is not None
+
+
+async def wanted(session: AsyncSession, hub: Hub, topic: DeskTopic) -> Wanted:
+    """Return what a topic should be: named after the person, the deal's stage and who looks after it."""
+    conversation = await session.get_one(Conversation, topic.conversation_id)
+    contact = await session.get_one(Contact, conversation.contact_id)
+    desk = Desk(session, hub, await reader_for(session, None, now=hub.clock.now()))
+    parts = [await cards.name_of(desk, contact)]
+    deal = await session.scalar(
+        select(Deal)
+        .where(Deal.contact_id == contact.id)
+        .order_by((Deal.outcome == Outcome.OPEN).desc(), Deal.id.desc())
+        .limit(1)
+    )
+    if deal is not None:
+        stage = await session.get(Stage, deal.stage_id)
+        sign = {"won": "✅ ", "lost": "✖ "}.get(deal.outcome, "")
+        if stage is not None:
+            parts.append(sign + desk.reader.text(stage.name))
+    if conversation.assignee_id is not None:
+        staff = await users.names(session, {conversation.assignee_id})
+        parts.append(staff.get(conversation.assignee_id, "").split(" ")[0])
+    name = " · ".join(" ".join(part.split()) for part in parts if part.strip())[:_LONGEST]
+    return Wanted(name or "…", conversation.status != ConversationStatus.RESOLVED)
+
+
+async def check(session: AsyncSession, conversation_ids: set[int], *, at: datetime) -> None:
+    """Have the topics of these conversations brought to what they should be, unless that waits to be done already."""
+    if not conversation_ids:
+        return
+    rows = await session.scalars(
+        select(DeskTopic).where(DeskTopic.conversation_id.in_(conversation_ids), DeskTopic.thread.is_not(None))
+    )
+    for topic in rows:
+        waits = select(DeskPost.id).where(
+            DeskPost.topic_id == topic.id,
+            DeskPost.purpose == "topic",
+            DeskPost.due_at.is_not(None),
+            DeskPost.attempts == 0,
+        )
+        if await session.scalar(waits.limit(1)) is None:
+            await posts.add(session, [posts.to_topic(topic, "topic", at=at)])
+
+
+async def lost(session: AsyncSession, topic_id: int) -> None:
+    """Note that a topic is no more: the next post makes another one."""
+    await session.execute(update(DeskTopic).where(DeskTopic.id == topic_id).values(thread=None))
+
+
+async def unusable(session: AsyncSession, hub: Hub, post: DeskPost, because: str, *, at: datetime) -> None:
+    """Note that nothing can be posted in a team's group: what waited there goes to whoever looks after it, or heads."""
+    chat = await session.scalar(
+        select(DeskTeamChat)
+        .where(DeskTeamChat.connection_id == post.connection_id, DeskTeamChat.chat == post.chat)
+        .with_for_update()
+    )
+    if chat is None:
+        return
+    chat.trouble = because[:500]
+    waiting = list(
+        await session.scalars(
+            select(DeskPost)
+            .where(
+                DeskPost.connection_id == post.connection_id,
+                DeskPost.chat == post.chat,
+                DeskPost.topic_id.is_not(None),
+                DeskPost.due_at.is_not(None),
+                DeskPost.purpose.in_(("message", "lead")),
+            )
+            .order_by(DeskPost.id)
+        )
+    )
+    if post not in waiting and post.purpose in ("message", "lead"):
+        waiting.insert(0, post)
+    fresh: list[DeskPost] = []
+    for row in waiting:
+        conversation = None if row.conversation_id is None else await session.get(Conversation, row.conversation_id)
+        if conversation is None:
+            continue
+        told = (
+            [conversation.assignee_id]
+            if conversation.assignee_id is not None
+            else await users.heads_for(session, conversation.team_id)
+        )
+        links = await session.scalars(
+            select(DeskLink).where(DeskLink.user_id.in_(told), DeskLink.is_reachable).order_by(DeskLink.id)
+        )
+        subjects = {name: getattr(row, name) for name in ("conversation_id", "message_id", "lead_id")}
+        fresh += [posts.to_link(link, row.purpose, at=at, **subjects) for link in links]
+        if row is not post:
+            row.due_at, row.error = None, because[:500]
+    await posts.add(session, fresh)
+    await jobs.wake(session)
+
+
+async def forget(session: AsyncSession, connection_id: int, chat: str) -> None:
+    """Work in a group no more; its topics stay as they are."""
+    for model in (DeskTopic, DeskTeamChat):
+        await session.execute(delete(model).where(model.connection_id == connection_id, model.chat == chat))
