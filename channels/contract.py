@@ -439,7 +439,12 @@ class Telephone(Protocol):
 
 @runtime_checkable
 class Dialler(Protocol):
-    """A telephone that places calls for us."""
+    """A telephone that places calls for us, if its settings let it."""
+
+    @property
+    def can_dial(self) -> bool:
+        """Whether its settings say all that placing a call needs."""
+        ...
 
     async def dial(self, dial: Dial, tools: Tools) -> Dialled:
         """Have the colleague's phone ring and then the customer's.

@@ -170,16 +170,18 @@ class MatrixDesk:
 
         Homeservers take events for threads whose first one was deleted, and none for those that begin within another.
         """
-        if place.thread:
-            if await self._standing(place.chat, place.thread, tools) is None:
+        begun = place.thread or reply_to
+        found = await self._standing(place.chat, begun, tools) if begun else None
+        if found is None:
+            if place.thread:
                 raise PlaceGone("The first message of this thread was deleted")
-            return place.thread, reply_to if reply_to != place.thread else ""
-        if not reply_to or (found := await self._standing(place.chat, reply_to, tools)) is None:
             return "", ""
-        kind, root = found.text("rel_type"), found.id("event_id")
-        if kind == "m.thread" and root:
-            return root, reply_to
-        return ("", reply_to) if found else (reply_to, "")
+        answered = reply_to if reply_to != place.thread else ""
+        if found.text("rel_type") == "m.thread" and found.id("event_id"):
+            return found.id("event_id"), answered or begun
+        if found.text("rel_type"):
+            return "", answered or begun
+        return begun, answered if place.thread else ""
 
     async def _standing(self, room: str, ref: str, tools: Tools) -> Fields | None:
         """Return what an event relates to; None where it is no more."""
@@ -199,7 +201,7 @@ class MatrixDesk:
         """
         [piece, *_] = _pieces(card) or [Piece("…")]
         fresh = _content(piece, is_quiet=card.is_quiet)
-        old = {"body": f"* {fresh['body']}", "formatted_body": f"* {fresh['formatted_body']}"}
+        old: dict[str, Any] = {name: f"* {fresh[name]}" for name in ("body", "formatted_body") if name in fresh}
         tie = {"m.relates_to": {"rel_type": "m.replace", "event_id": ref}}
         await self._homeserver.send(place.chat, {**fresh, **old, "m.new_content": fresh, **tie}, tools)
 
@@ -241,15 +243,13 @@ def _pieces(card: Card) -> list[Piece]:
 
 def _content(piece: Piece, *, is_quiet: bool) -> dict[str, Any]:
     """Return a message's content. Nobody is mentioned in it, whatever names stand in somebody's words."""
+    content: dict[str, Any] = {"msgtype": "m.notice" if is_quiet else "m.text", "body": piece.text, "m.mentions": {}}
+    if not piece.bold:
+        return content
     title, rest = _escaped(piece.text[: piece.bold]), _escaped(piece.text[piece.bold :])
-    return {
-        "msgtype": "m.notice" if is_quiet else "m.text",
-        "body": piece.text,
-        "format": "org.matrix.custom.html",
-        "formatted_body": f"<strong>{title}</strong>{rest}" if title else rest,
-        "m.mentions": {},
-    }
+    return {**content, "format": "org.matrix.custom.html", "formatted_body": f"<strong>{title}</strong>{rest}"}
 
 
 def _escaped(text: str) -> str:
-    return html.escape(text, quote=False).replace("\n", "<br>")
+    """Return a text as HTML, which would make several blanks one."""
+    return html.escape(text, quote=False).replace("  ", " \u00a0").replace("\n", "<br>")

@@ -22,7 +22,7 @@ METHOD = "LISTEN"
 """Marks what the line brought: nothing is received at the hook."""
 
 MET = "met"
-"""Somebody and the bot have come together in a room; `person` is who that is."""
+"""Somebody and the bot have come together in a room of their own; `person` is who that is."""
 
 PARTED = "parted"
 """The bot was put out of a room, or is alone there."""

@@ -10,9 +10,8 @@ end cannot be read: who invites the bot into one is invited into another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
@@ -54,9 +53,7 @@ class Line:
         is_same = cursor.text("user") in ("", user)
         self._since = cursor.text("since") if is_same else ""
         invited = cursor.at("invited")
-        self._invited = (
-            {room: (invited.id(room, 0), invited.whole(room, 1) or 0) for room in invited.keys()} if is_same else {}
-        )
+        self._invited = {room: (told.id(0), told.whole(1) or 0) for room, told in _named(invited)} if is_same else {}
         self._members: dict[str, Mapping[str, str]] = {}
         self._told: set[str] = set()
         self._quiet = 0
@@ -74,7 +71,8 @@ class Line:
                 if not is_known:
                     await self._introduce()
                     is_known = True
-                await self._round()
+                started = asyncio.get_running_loop().time()
+                may_follow = await self._round()
             except Misconfigured:
                 raise
             except ChannelError as error:
@@ -85,15 +83,17 @@ class Line:
                 continue
             pause = _FIRST_PAUSE
             self._listening.is_well(f"Listening as {self._us}")
+            if not may_follow and asyncio.get_running_loop().time() - started < _FIRST_PAUSE:
+                await asyncio.sleep(_FIRST_PAUSE)  # a server that does not hold calls is not to be asked without end
 
     async def _introduce(self) -> None:
         found = await self._homeserver.whoami(self._listening.tools)
         if found != self._us:
             raise Misconfigured(f"The access token is not that of {self._us}. Enter both as they belong together")
 
-    async def _round(self) -> None:
-        """Ask what is new, keep it, and then accept invitations."""
-        before = self._since
+    async def _round(self) -> bool:
+        """Ask what is new, keep it, and then accept invitations; return whether the next one may follow at once."""
+        before, is_first = self._since, self._is_first
         try:
             found = await self._sync()
         except Undeliverable as error:
@@ -104,21 +104,23 @@ class Line:
                 "The homeserver does not know any more where we had come to, so we begin anew", code=error.code
             ) from error
         rooms = found.at("rooms")
-        for room in rooms.at("invite").keys():
-            self._invited[room] = (self._inviter(rooms.at("invite", room)), 0)
+        for room, where in _named(rooms.at("invite")):
+            self._invited[room] = (self._inviter(where), 0)
         items: list[Item] = []
         if before:
-            for room in rooms.at("join").keys():
-                items += await self._heard(room, rooms.at("join", room))
-            for room in rooms.at("leave").keys():
-                items += self._left(room, rooms.at("leave", room))
+            for room, where in _named(rooms.at("join")):
+                items += await self._heard(room, where)
+            for room, where in _named(rooms.at("leave")):
+                items += self._left(room, where)
         self._since, self._is_first = found.text("next_batch"), False
         self._quiet += 1
         if items or self._invited or not before or self._quiet >= _KEEP_EVERY:
             await self._keep(items)
-        if self._invited:
+        was_invited = bool(self._invited)
+        if was_invited:
             await self._accept()
             await self._keep([])
+        return bool(items) or was_invited or is_first
 
     async def _sync(self) -> Fields:
         nothing = {"not_types": ["*"]}
@@ -188,11 +190,12 @@ class Line:
         """Say in an encrypted room that it cannot be read; from one with one person go to another with them."""
         if room in self._told:
             return
-        self._told.add(room)
         tools, (is_private, _) = self._listening.tools, await self._around(room, person)
         with suppress(Undeliverable):
             if is_private and person:
                 other = await self._homeserver.direct_room(person, tools)
+                if other == room or self._us not in await self._present(other):
+                    other = await self._homeserver.direct_room(person, tools, is_new=True)
                 if person not in await self._present(other):
                     asked = {"user_id": person}
                     with suppress(Undeliverable):  # invited already
@@ -202,6 +205,7 @@ class Line:
             await self._homeserver.send(room, content, tools)
             if is_private and person:
                 await self._homeserver.call("POST", f"{CLIENT}/rooms/{quoted(room)}/leave", tools, json={})
+        self._told.add(room)
 
     # --- what is said ---
 
@@ -236,8 +240,8 @@ class Line:
         user = event.id("state_key")
         person = inviter if user == self._us else user
         is_private, name = await self._around(room, person)
-        if self._is_arrival(event, user) and (user == self._us or is_private):
-            return [item(MET, event, room=room, us=self._us, person=person, name=name, is_private=is_private)]
+        if self._is_arrival(event, user) and is_private:
+            return [item(MET, event, room=room, us=self._us, person=person, name=name, is_private=True)]
         has_left = event.text("content", "membership") in ("leave", "ban")
         if has_left and user != self._us and not set(await self._present(room)) - {self._us}:
             return [item(PARTED, event, room=room, us=self._us, person=user, is_private=True)]
@@ -318,5 +322,12 @@ class Line:
             with suppress(Undeliverable):
                 path = f"{CLIENT}/rooms/{quoted(room)}/joined_members"
                 joined = (await self._homeserver.call("GET", path, self._listening.tools)).at("joined")
-                self._members[room] = {user: joined.text(user, "display_name") for user in joined.keys()}
+                self._members[room] = {user: member.text("display_name") for user, member in _named(joined)}
         return self._members[room]
+
+
+def _named(fields: Fields) -> Iterator[tuple[str, Fields]]:
+    """Yield the values of an object with their names."""
+    names = fields.keys()
+    for name in names:
+        yield name, fields.at(name)

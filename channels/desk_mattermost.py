@@ -149,7 +149,7 @@ class MattermostDesk:
         Raises:
             PlaceGone, ChannelError: as in the contract.
         """
-        root = place.thread or (await self._root(reply_to, tools) if reply_to else "")
+        root = place.thread or await self._root(reply_to, tools)
         uploaded = [await self._upload(file, place, tools) for file in files]
         posts = self._posts(Place(place.chat, root), card, tools)
         posts += [
@@ -166,6 +166,9 @@ class MattermostDesk:
                 refs.append((await self._server.post(said, tools)).id("id"))
             except Undeliverable as error:
                 if error.code in _NO_ROOT:
+                    first = await self._root(place.thread, tools)
+                    if first and first != root:  # it stands within a thread, and does not begin one
+                        return await self.post(Place(place.chat, first), card, tools, files=files)
                     raise PlaceGone(
                         "The first post of this thread is no more in Mattermost", code=error.code
                     ) from error
@@ -190,7 +193,9 @@ class MattermostDesk:
         return found
 
     async def _root(self, post: str, tools: Tools) -> str:
-        """Return the first post of the thread in which a post stands; "" where the post is gone."""
+        """Return the first post of the thread in which a post stands; "" where there is none any more."""
+        if not post:
+            return ""
         with suppress(Undeliverable):
             found = await self._server.call("GET", f"/posts/{quoted(post)}", tools)
             return found.id("root_id") or found.id("id")

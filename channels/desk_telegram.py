@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from channels.contract import Group, OutgoingFile, ParseContext, Tools
 from channels.desk_contract import Abilities, Card, Place
@@ -64,8 +64,13 @@ class TelegramDesk(TelegramBot):
     names_bot: ClassVar[bool] = True
 
     class Settings(TelegramBot.Settings):
-        """What an administrator fills in; as with any bot, only that fetching is what is usual."""
+        """What an administrator fills in: as with any bot, but fetching is what is usual."""
 
+        token: SecretStr = Field(
+            title="Token of the bot",
+            description="Of a bot for your own people, not the one customers write to. @BotFather shows it when it "
+            "makes the bot, and later by /token: 123456789:AAE…",
+        )
         mode: Literal["webhook", "polling"] = Field(
             "polling",
             title="How messages come",

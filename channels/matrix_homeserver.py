@@ -135,8 +135,10 @@ class Homeserver:
             stream = await tools.http.stream(f"{self.address}/_matrix/media/v3/download/{place}")
         return Fetched(*stream)
 
-    async def direct_room(self, user: str, tools: Tools) -> str:
+    async def direct_room(self, user: str, tools: Tools, *, is_new: bool = False) -> str:
         """Return the room we share with a person alone; make it and note it, as clients do, if there is none.
+
+        `is_new`: make another in any case.
 
         Raises:
             ChannelError: it could not be made.
@@ -145,7 +147,7 @@ class Homeserver:
         answer = await self.ask("GET", path, tools)
         noted = {} if answer.status == 404 else matrix_answers.read(answer).value
         rooms = [room.id() for room in Fields(noted).items(user) if room.id()]
-        if rooms:
+        if rooms and not is_new:
             return rooms[-1]
         asked = {"invite": [user], "is_direct": True, "preset": "trusted_private_chat"}
         room = (await self.call("POST", f"{CLIENT}/createRoom", tools, json=asked, repeatable=True)).id("room_id")

@@ -103,6 +103,7 @@ class Consulted:
     """
 
     _secret: SecretStr
+    can_dial: bool = True
 
     def asked(self, request: RawRequest) -> str | None:
         """Return the number a request asks about; None for one that asks nothing."""

@@ -29,7 +29,7 @@ from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
 
-from channels import asterisk_events, asterisk_recordings, voice
+from channels import asterisk_events, asterisk_recipes, asterisk_recordings, voice
 from channels.asterisk_ami import Ami, Value
 from channels.asterisk_channels import Plan, plan
 from channels.asterisk_line import Access, Line
@@ -54,6 +54,11 @@ _RINGS_FOR = 30  # seconds
 _FAILS_WITHIN = 1.5  # seconds, where a phone cannot be rung at all
 _EXTENSION = re.compile(r"[0-9]{1,15}|[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]*")
+
+
+def templates(hook_url: str) -> tuple[asterisk_recipes.Recipe, ...]:
+    """Return what goes into which file of Asterisk's; `hook_url` is our address with its token."""
+    return asterisk_recipes.templates(hook_url)
 
 
 class AsteriskVoice(voice.Consulted):
@@ -251,7 +256,7 @@ class AsteriskVoice(voice.Consulted):
         Raises:
             Undeliverable: neither knows it.
         """
-        ways = (f"PJSIP/{extension}", *((f"Local/{extension}@{context}",) if context else ()))
+        ways = [f"PJSIP/{extension}", *([f"Local/{extension}@{context}"] if context else [])]
         for way in ways:
             try:
                 said = await ami.action("Getvar", Variable=f"DEVICE_STATE({way})")

@@ -124,6 +124,7 @@ class HttpVoice(voice.Consulted):
         # A dialplan cannot sign: whoever asks who rings carries the token.
         self._secret = settings.token if settings.token.get_secret_value() else settings.secret
         self._dial_url = settings.dial_url.strip() or settings.base_url.strip()
+        self.can_dial = bool(self._dial_url)
         self.rules = settings.rules
 
     # --- in ---

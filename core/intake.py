@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.intake_batch import House, Written
 from core.intake_known import Known, OpenDeal, OpenLead, Person, Talk
 from core.intake_messages import Received, Saying, Source, answered_ids, external_id_of
-from core.kernel import addresses, jobs
+from core.kernel import addresses, jobs, locks
 from core.kernel.envelopes import Trust
-from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate, folded, lock_keys
+from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate, folded
 from core.people.merging import MERGE_ATTESTED
 from core.sales.deals import Deal, Outcome
 from core.sales.leads import Lead, LeadStatus
@@ -63,7 +63,7 @@ async def receive(session: AsyncSession, batch: Sequence[Received], *, now: date
     house = await House.load(session)
     known = await Known.load(
         session,
-        lock_keys=lock_keys(str(c.address) for received in batch for c in received.event.claims),
+        lock_keys=locks.keys_of(str(c.address) for received in batch for c in received.event.claims),
         addresses=[(c.address.scheme, c.address.value) for received in batch for c in received.event.claims],
         messages=[(received.source.id, name) for received in batch for name in _names(received)],
         groups=[

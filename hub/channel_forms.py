@@ -26,10 +26,10 @@ log = structlog.get_logger(__name__)
 
 FieldKind = Literal["text", "secret", "choice", "box", "lines", "number"]
 
-GROUPS: tuple[Group, ...] = ("form", "chat", "messenger", "email", "sms", "telephony")
+GROUPS: tuple[Group, ...] = ("form", "chat", "messenger", "email", "sms", "telephony", "desk")
 """The groups of kinds, in the order in which people look for them."""
 
-_WITHOUT_API = frozenset({"email", "matrix", "mattermost", "sms_http", "smpp"})
+_WITHOUT_API = frozenset({"desk_matrix", "desk_mattermost", "email", "matrix", "mattermost", "sms_http", "smpp"})
 """Kinds that say in settings of their own where the provider is, so that `base_url` is of no use to them."""
 _WITH_SHARED_SECRET = frozenset({"sms_infobip", "sms_smsc", "sms_vonage", "whatsapp_360dialog"})
 """Kinds that look for the secret every connection may have; others sign, or name their secret in their own way."""

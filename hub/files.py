@@ -11,9 +11,10 @@ import base64
 import hashlib
 import hmac
 import io
+import re
 import tempfile
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.errors import Temporary, Undeliverable
 from core.kernel.envelopes import MediaKind
-from core.talk.attachments import StoredFile
+from core.talk.attachments import Attachment, FileState, StoredFile
 from hub.settings import Settings
 
 MOST_BYTES = 100 * 1024 * 1024
@@ -62,6 +63,11 @@ _DOCUMENTS = {
     ".ods": "application/vnd.oasis.opendocument.spreadsheet",
 }
 """What a ZIP archive is by its name; nothing but an office opens it as that."""
+
+_WAVE = re.compile(rb"RIFF....WAVE", re.DOTALL)
+_MPEG = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]")
+"""The header of a frame of MPEG audio, layer III (ISO 11172-3 §2.4.1.3): what an MP3 without tags begins with."""
+_IN_OGG = (b"OpusHead", b"\x01vorbis", b"Speex   ")
 
 _PIECE = 1024 * 1024
 _HEAD = 4096
@@ -220,6 +226,8 @@ def sniffed(head: bytes, name: str = "", declared: str = "") -> str:
     """Return what a file is, by its first bytes; text and the like by its name. Never anything a browser would run."""
     if not head:
         return "application/octet-stream"
+    if sound := _sound(head):
+        return sound
     ending = Path(name).suffix.lower()
     found = ""
     with suppress(puremagic.PureError, ValueError, OSError):
@@ -233,6 +241,19 @@ def sniffed(head: bytes, name: str = "", declared: str = "") -> str:
     if "html" in found or b"<script" in head.lower() or b"<html" in head.lower() or b"<svg" in head.lower():
         return "application/octet-stream"
     return "text/csv" if ending == ".csv" or declared.startswith("text/csv") else "text/plain"
+
+
+def _sound(head: bytes) -> str:
+    """Return what sound a file is, as browsers call it; "" if it is none. The library knows little of what telephones
+    record.
+    """
+    if _WAVE.match(head):
+        return "audio/wav"
+    if head.startswith(b"ID3") or _MPEG.match(head):
+        return "audio/mpeg"
+    if head.startswith(b"OggS") and any(codec in head[:64] for codec in _IN_OGG):
+        return "audio/ogg"
+    return "audio/mp4" if head[4:12] in (b"ftypM4A ", b"ftypM4B ") else ""
 
 
 def _harmless(content_type: str) -> str:
@@ -287,6 +308,29 @@ async def note(session: AsyncSession, kept: Kept, *, at: datetime) -> StoredFile
     found = await session.scalar(select(StoredFile).where(StoredFile.sha256 == kept.sha256))
     assert found is not None
     return found
+
+
+async def uploaded(
+    session: AsyncSession, kept: Sequence[tuple[str, str, Kept]], *, author_id: int, at: datetime
+) -> list[Attachment]:
+    """Make files that a colleague sent from elsewhere ready to go with a message: name, kind and content of each."""
+    rows = []
+    for name, kind, found in kept:
+        stored = await note(session, found, at=at)
+        row = Attachment(
+            author_id=author_id,
+            name=name[:255],
+            content_type=stored.content_type,
+            size=stored.size,
+            kind=kind if kind != "file" else kind_of(stored.content_type),
+            state=FileState.STORED,
+            file_id=stored.id,
+            created_at=at,
+        )
+        session.add(row)
+        await session.flush()
+        rows.append(row)
+    return rows
 
 
 async def once(content: bytes) -> AsyncIterator[bytes]:

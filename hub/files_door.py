@@ -241,11 +241,18 @@ async def stream(request: web.Request, hub: Hub, stored: StoredFile, name: str) 
         log.warning("file_not_read", path=stored.path, error=str(error))
         return _problem(503, str(error))
     await response.prepare(request)
-    if request.method != "HEAD":
-        await response.write(first_piece)
-        async for piece in pieces:
-            await response.write(piece)
-    await response.write_eof()
+    try:
+        if request.method != "HEAD":
+            await response.write(first_piece)
+            async for piece in pieces:
+                await response.write(piece)
+        await response.write_eof()
+    except ConnectionError:  # a player that has heard enough hangs up
+        log.debug("file_not_wanted_to_its_end", path=stored.path)
+    except ChannelError as error:  # what is short must not look whole
+        log.warning("file_not_read_to_its_end", path=stored.path, error=str(error))
+        if request.transport is not None:
+            request.transport.abort()
     return response
 
 

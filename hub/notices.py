@@ -17,7 +17,6 @@ from core.kernel.db import insert_rows
 from core.people.contacts import Contact
 from core.staff import users
 from core.staff.users import User
-from core.work import call_outcomes
 from core.work.notifications import Notification
 from hub import metrics
 from hub.live import TOLD
@@ -108,7 +107,7 @@ async def _addressees(session: AsyncSession, line: Any) -> list[int]:
         return []  # the lead's own notice says it
     if line.kind == "lead.created" and line.details.get("call_id"):
         return []  # whoever is rung sees it; whoever is to call back is told of that
-    if line.kind == "task.created" and line.lead_id is not None and line.details.get("title") != call_outcomes.TITLE:
+    if line.kind == "task.created" and line.lead_id is not None and not line.details.get("call_id"):
         return []  # likewise
     if line.kind in _OWN_DOING_IS_NO_NEWS and line.actor_id is not None and line.user_id == line.actor_id:
         return []

@@ -75,7 +75,9 @@ async def advise(hub: Hub, live: Live, number: str) -> Advice:
 def diallers(hub: Hub) -> list[Live]:
     """Return the connections that can place calls now, oldest first."""
     return [
-        live for live in hub.switchboard.live() if isinstance(live.channel, Dialler) and live.paused_because is None
+        live
+        for live in hub.switchboard.live()
+        if isinstance(live.channel, Dialler) and live.channel.can_dial and live.paused_because is None
     ]
 
 
@@ -100,7 +102,7 @@ async def call_up(
         live = hub.switchboard.by_id(connection_id)
         if live is None:
             raise NotFound("channel", connection_id)
-        if not isinstance(live.channel, Dialler):
+        if not isinstance(live.channel, Dialler) or not live.channel.can_dial:
             raise Rejected(f"{live.title} cannot place calls", field="connection_id")
         if live.paused_because is not None:
             raise Rejected(f"{live.title} is paused: {live.paused_because}", field="connection_id")

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.contract import Sender
 from channels.desk_contract import DeskEvent
+from channels.email.desk import DeskLetter
 from core import connections, intake
 from core.connections import Health
 from core.intake import Received, Result
@@ -23,7 +24,9 @@ from core.work import calling
 from core.work.calling import HeardCall
 from hub import metrics
 from hub.connections import Live, Switchboard
+from hub.desk import letters as desk_letters
 from hub.desk import updates as desk_updates
+from hub.desk.letters import Answered
 from hub.desk.updates import Noted
 
 log = structlog.get_logger(__name__)
@@ -54,6 +57,7 @@ async def understand(
     reported: list[tuple[int, Reported]] = []
     rung: list[tuple[int, HeardCall]] = []
     desked: list[tuple[int, Noted]] = []
+    answered: list[tuple[int, Answered]] = []
     rest: list[tuple[int, Heard, Live]] = []
     for number, item in enumerate(heard):
         live = _addressee(switchboard, item)
@@ -70,11 +74,17 @@ async def understand(
                 rung.append((number, HeardCall(item.delivery_id, item.received_at, live.line, item.event)))
         elif isinstance(item.event, DeskEvent):
             desked.append((number, Noted(live.id, item.delivery_id, item.event)))
+        elif isinstance(item.event, DeskLetter):
+            answered.append((number, Answered(live.id, item.delivery_id, item.event)))
         else:
             rest.append((number, item, live))
     if desked:
         noted = await desk_updates.note(session, [done for _, done in desked], at=now)
         for (number, _), said in zip(desked, noted, strict=True):
+            told[number] = said
+    if answered:
+        noted = await desk_letters.note(session, [letter for _, letter in answered], at=now)
+        for (number, _), said in zip(answered, noted, strict=True):
             told[number] = said
     if rung:
         for (number, _), said in zip(

@@ -19,17 +19,19 @@ from typing import Any
 import msgspec
 import structlog
 from aiohttp import web
-from sqlalchemy import select, text
+from sqlalchemy import and_, exists, or_, select, text
 
 from core.kernel import events
 from core.kernel.events import Position
 from core.staff import workspace
+from core.staff.absences import Absence
 from core.staff.sessions import Session
 from core.staff.users import Presence, Role, User
 from core.talk.conversations import Conversation
 from core.talk.viewings import Viewing
 from core.work import hours_json
 from hub.app import Hub
+from hub.desk.records import DeskLink
 from hub.live import is_behind
 from hub.widget_messages import Reader, Visitor, note_received
 
@@ -337,22 +339,26 @@ class Lines:
             )
 
     async def here(self) -> dict[str, Any]:
-        """Tell whether the company is open just now, when it will be, and whether somebody is at work."""
+        """Tell whether the company is open just now, when it will be, and whether somebody is at work.
+
+        That is whoever uses the workspace, and whoever can be reached in a messenger and is not absent.
+        """
         now = self._hub.clock.now()
         if self._here is not None and timedelta() <= now - self._here[0] < _HOURS_KEPT:
             return self._here[1]
         async with self._hub.database.reading() as session:
             company = await workspace.get(session)
             schedule = hours_json.from_json(company.schedule)
+            in_browser = Session.user_id == User.id, Session.seen_at > now - _STAYS_HERE, Session.expires_at > now
+            is_away = exists().where(Absence.user_id == User.id, Absence.starts_at <= now, Absence.ends_at > now)
+            in_messenger = exists().where(DeskLink.user_id == User.id, DeskLink.is_reachable)
             somebody = await session.scalar(
                 select(User.id)
-                .join(Session, Session.user_id == User.id)
                 .where(
                     User.is_active,
                     User.presence.in_((Presence.AVAILABLE, Presence.BUSY)),
                     User.role != Role.VIEWER,
-                    Session.seen_at > now - _STAYS_HERE,
-                    Session.expires_at > now,
+                    or_(exists().where(*in_browser), and_(in_messenger, ~is_away)),
                 )
                 .limit(1)
             )

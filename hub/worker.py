@@ -17,6 +17,7 @@ from core.kernel import events, jobs
 from core.kernel.jobs import Failure
 from core.people.contacts import PROFILE
 from core.people.merging import MERGE_ATTESTED
+from core.staff import presence
 from core.talk import calls, conversations, statuses, viewings
 from core.talk.attachments import FETCH
 from core.talk.outbox import outbox_queue
@@ -25,12 +26,11 @@ from hub import care, fetching, mail, metrics, notices, sending_outcomes, teleph
 from hub.app import Hub
 from hub.connections import SETUP
 from hub.database import finished
-from hub.desk import telling
-from hub.desk.hearing import Hearer
+from hub.desk import digests, letters, refusals, telling
 from hub.desk.posting import Poster, forget_old
 from hub.desk.records import posts_queue, updates_queue
+from hub.desk.working import Hearer
 from hub.exchange import BATCH, Exchange
-from hub.i18n import translator_for
 from hub.listeners import Listeners
 from hub.sending import Outbox
 from hub.understanding import ENRICH
@@ -50,14 +50,10 @@ _KEEP_POSTS = timedelta(days=90)
 Handler = Callable[..., Awaitable[None]]
 
 
-async def _mail_notification(hub: Hub, *, notification_id: int) -> None:
-    await mail.send_notification(
-        hub.database, hub.settings, hub.clock, hub.public_url, translator_for, notification_id=notification_id
-    )
-
-
 HANDLERS: dict[str, Handler] = {
-    notices.MAIL: _mail_notification,
+    notices.MAIL: mail.send_notification,
+    letters.ANSWER: letters.answer,
+    refusals.REFUSAL: refusals.tell_refused,
     FETCH: fetching.fetch_attachment,
     PROFILE: fetching.ask_name,
     MERGE_ATTESTED: fetching.merge_attested,
@@ -96,6 +92,8 @@ async def running(hub: Hub, *, works: bool = True, listens: bool = True) -> Asyn
             _forever("notices", lambda: take_notices(hub), hub.diary_grew, _IDLE),
             _forever("deadlines", lambda: run_deadlines(hub), None, _IDLE),
             _forever("waiting", lambda: offer_waiting(hub), None, 5),
+            _forever("presence", lambda: come_back(hub), None, 5),
+            _forever("digests", lambda: digests.give_due(hub), None, 30),
             _forever("desk", lambda: tell_desk(hub), hub.desk_news, _IDLE),
             Hearer(hub).run(hub.desk_waits),
             Poster(hub).run(hub.posts_wait),
@@ -258,6 +256,12 @@ async def offer_waiting(hub: Hub) -> int:
         return await routing.offer_waiting(session, at=hub.clock.now())
 
 
+async def come_back(hub: Hub) -> int:
+    """Make those available who said until when they are away, once that has passed; return how many."""
+    async with hub.database.transaction() as session:
+        return await presence.come_back(session, now=hub.clock.now())
+
+
 async def take_notices(hub: Hub) -> bool:
     """Tell people what the diary holds for them; say whether there is more."""
     async with hub.database.transaction() as session:
@@ -292,6 +296,7 @@ async def _sweep(hub: Hub) -> int:
             {"before": now - _KEEP_UNSENT},
         )
         await forget_old(session, before=now - _KEEP_POSTS)
+        await digests.forget_old(session, now=now)
         forgotten = await telephony.forget_recordings(session, now=now)
     for path in forgotten:
         await hub.files.forget(path)
@@ -310,6 +315,8 @@ async def drain(hub: Hub) -> None:
         or await runner.work()
         or await outbox.work()
         or await hearer.work()
+        or await come_back(hub)
+        or await digests.give_due(hub)
         or await tell_desk(hub)
         or await poster.work()
         or await wake_snoozed(hub)

@@ -11,7 +11,8 @@ Checks    such a request can only come from our listener: one that came over HTT
 Repeats   the same Message-ID is one letter for ever; without it, the same content is
 Quirks    answers are told by our own Message-IDs, which carry the conversation and a signature made with `secret`;
           bounces become failures of what we sent; a letter from our own address to others was written in another mail
-          program, and is kept as ours
+          program, and is kept as ours. Our people answer notifications at name+desk.code@…, whatever the settings
+          say of plus addresses for customers: a letter to such an address is no customer's (see `desk`)
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from channels.contract import (
     Sending,
     Tools,
 )
-from channels.email import imap, incoming, letters, outgoing
+from channels.email import desk, imap, incoming, letters, outgoing
 from channels.email.mailbox import METHOD, USUAL_PACE, Pace, Watch
 from channels.email.oauth import Tokens
 from channels.email.servers import Login, Security, Server
@@ -264,6 +265,15 @@ class Email:
     def address_of(self, peer: str) -> Address:
         """Return the peer in the canonical spelling."""
         return Address(EMAIL, addresses.email(peer) or peer)
+
+    def desk_address(self, token: str) -> str:
+        """Return the address at which one of our people answers a notification; "" where the mailbox can have none."""
+        return desk.address(self._address, token)
+
+    @property
+    def takes_plus(self) -> bool:
+        """Whether somebody said that the provider delivers plus addresses to the mailbox."""
+        return self._settings.reply_plus
 
     async def check(self, tools: Tools) -> Checked:
         """Sign in to both servers and open the folder, without reading or sending anything.

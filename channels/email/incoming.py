@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from channels.contract import ParseContext, Routed
-from channels.email import automatic, html, letters, outgoing, quotes, threads
+from channels.email import automatic, desk, html, letters, outgoing, quotes, threads
+from channels.email.desk import DeskLetter
 from channels.email.letters import Letter
 from core.kernel import addresses
 from core.kernel.addresses import EMAIL, Address
@@ -55,6 +56,11 @@ class Reader:
         letter = letters.read(raw)
         received = _received(request, context)
         what = automatic.kind_of(letter, raw)
+        if desk.is_notification(letter):
+            return []
+        if answered := desk.tokens(letter):
+            is_cut = bool(request.headers.get("x-whole-size", ""))
+            return [self._answer(letter, token, received, what, is_cut=is_cut) for token in answered]
         if what is not None and what.kind == "bounce" and (told := self._statuses(raw, received)) is not None:
             return told
         if what is not None and what.kind == "complaint" and (objection := self._objection(raw, received)):
@@ -92,17 +98,7 @@ class Reader:
             thread=place.thread,
             reply_to=plain_id(place.answers),
             context=outgoing.answering(letter.message_id, letter.references or letter.in_reply_to, letter.subject),
-            attachments=tuple(
-                Attachment(
-                    file.name,
-                    file.content_type,
-                    file.size,
-                    file.part,
-                    kind=_media(file.content_type),
-                    content_id=file.content_id,
-                )
-                for file in files
-            ),
+            attachments=tuple(map(_attachment, files)),
             is_ours=is_ours,
             is_automatic=is_automatic and not is_ours,
         )
@@ -127,6 +123,43 @@ class Reader:
             if address and address not in lists:
                 return letters.Mailbox(address, letter.sender.name), False
         return letter.sender, False
+
+    def _answer(
+        self, letter: Letter, token: str, received: datetime, what: automatic.Automatic | None, *, is_cut: bool
+    ) -> DeskLetter:
+        """Read an answer of one of our people to a notification."""
+        files = [(_attachment(file), file.is_inline) for file in letter.attachments]
+        return DeskLetter(
+            peer=letter.sender.address,
+            occurred_at=received,
+            key=plain_id(letter.identity),
+            message_id=letter.message_id,
+            token=token,
+            sender=desk.sender(letter),
+            text=quotes.own_words(letter.text, letter.html),
+            attachments=tuple(file for file, is_inline in files if desk.goes_along(file, is_inline=is_inline)),
+            is_automatic=desk.is_automatic(what),
+            failed_check=self._failed_check(letter),
+            is_cut=is_cut,
+        )
+
+    def _failed_check(self, letter: Letter) -> str:
+        """Return what our mail server found wrong with a letter's origin; "" where it found nothing.
+
+        Without its name the uppermost report counts: it was put on last (RFC 8601 §5). A pass of DMARC outweighs what
+        a forwarder breaks. A report whose comments cannot be told from what it says is read whole, and excuses nothing.
+        """
+        for value in letter.headers.get("authentication-results", ()):
+            said = value[:4_000].lower()
+            results = _without_asides(said)
+            if self._authserv_id and (results or said).partition(";")[0].split()[:1] != [self._authserv_id]:
+                continue
+            failed = re.search(r"\b(spf|dkim|dmarc)\s*=\s*(?:hard)?fail\b", results or said)
+            if failed and not re.search(r";\s*dmarc\s*=\s*pass\b", results):
+                return f"{failed[1]}=fail"
+            if not self._authserv_id:
+                break
+        return ""
 
     def _trust(self, letter: Letter) -> Trust:
         """Believe the sender's address only on the word of our own mail server, which strips what others claim so."""
@@ -204,6 +237,17 @@ def plain_id(identifier: str) -> str:
     """Return a Message-ID as we keep it: without its angle brackets, and not longer than can be kept."""
     plain = identifier.strip().removeprefix("<").removesuffix(">").replace("\x00", "")
     return plain if len(plain) <= _LONGEST_ID else _hash(plain.encode("utf-8", "surrogatepass"))
+
+
+def _attachment(file: letters.Enclosure) -> Attachment:
+    return Attachment(
+        file.name,
+        file.content_type,
+        file.size,
+        file.part,
+        kind=_media(file.content_type),
+        content_id=file.content_id,
+    )
 
 
 def _media(content_type: str) -> MediaKind:

@@ -128,16 +128,39 @@ def fold(text: str, html: str = "") -> Folded:
     return Folded(own, quoted)
 
 
+def own_words(text: str, html: str = "") -> str:
+    """Return what somebody wrote themselves and nothing else; "" where a letter only quotes, or has but a signature.
+
+    For words that are handed on to somebody else, who must not see what they answer. `fold` shows rather too much.
+    """
+    lines = text.split("\n")
+    end = _signature_start(lines, _quote_start(lines, html))
+    own = lines[_below(lines, end) : end]
+    while (first := next((number for number, line in enumerate(own) if _is_quoted(line)), None)) is not None:
+        start, last = _announced(own, first), first
+        while start and not own[start - 1].strip():
+            start -= 1
+        while last < len(own) and (_is_quoted(own[last]) or not own[last].strip()):
+            last += 1
+        own[start:last] = [""]
+    words = _joined(own)
+    return words if _has_words(words) else ""
+
+
 def _cut(lines: Sequence[str], html: str) -> int:
     """Return the number of the first line that is folded away."""
+    return _signature(lines, _quote_start(lines, html))
+
+
+def _quote_start(lines: Sequence[str], html: str) -> int:
+    """Return the number of the line with which the quote begins."""
     marked = next((number for number, line in enumerate(lines) if _MARKER.search(line)), None)
+    end = _first_quote(lines)
     if marked is not None:
-        end = _announced(lines, marked)
-    else:
-        end = _first_quote(lines)
-        if html and end == len(lines) and (found := _cut_by_markup(lines, html)):
-            end = found
-    return _signature(lines, end)
+        return min(_announced(lines, marked), end)  # Outlook's block of headers announces the marker as well
+    if html and end == len(lines) and (found := _cut_by_markup(lines, html)):
+        return found
+    return end
 
 
 def _first_quote(lines: Sequence[str]) -> int:

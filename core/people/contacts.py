@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -106,12 +105,6 @@ async def get(session: AsyncSession, contact_id: int) -> Contact:
     if contact is None:
         raise NotFound("contact", contact_id)
     return contact
-
-
-def lock_keys(wanted: Iterable[str]) -> list[int]:
-    """Return the advisory locks of addresses (`phone:+7916…`), in the one order in which everybody takes theirs."""
-    digests = (hashlib.blake2b(address.encode(), digest_size=8).digest() for address in set(wanted))
-    return sorted(int.from_bytes(digest, "big", signed=True) for digest in digests)
 
 
 def folded(*parts: str | None) -> str:

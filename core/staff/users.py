@@ -48,7 +48,10 @@ class User(Base, Record, Edited):
     """
 
     __tablename__ = "users"
-    __table_args__ = (Index("uq_users_email", "email", unique=True),)
+    __table_args__ = (
+        Index("uq_users_email", "email", unique=True),
+        Index("ix_users_presence_until", "presence_until", postgresql_where=text("presence_until IS NOT NULL")),
+    )
 
     email: Mapped[str]
     name: Mapped[str]
@@ -59,6 +62,8 @@ class User(Base, Record, Edited):
     language: Mapped[str | None]
     time_zone: Mapped[str | None]
     presence: Mapped[str] = mapped_column(Text, default=Presence.AVAILABLE, server_default="available")
+    presence_until: Mapped[datetime | None]
+    """When they are available again by themselves (core.staff.presence); None: when they say so."""
     capacity: Mapped[int | None]
     """How many open deals they can carry; None: any number."""
     languages: Mapped[list[str]] = mapped_column(default=list, server_default="{}")
@@ -178,6 +183,8 @@ async def change(session: AsyncSession, user: User, *, at: datetime, actor_id: i
             raise Rejected("A name is needed", field="name")
     if "email" in values:
         values["email"] = await _free_address(session, user, values["email"])
+    if "presence" in values:
+        values.setdefault("presence_until", None)
     if user.role == Role.OWNER and user.is_active and values.get("role", Role.OWNER) != Role.OWNER:
         await _require_another_owner(session, user)
     changed = sorted(name for name, value in values.items() if getattr(user, name) != value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.kernel import addresses, events, jobs
@@ -150,6 +150,7 @@ async def _missed(session: AsyncSession, line: Line, call: Call, schedule: Sched
             lead_id=call.lead_id,
             priority="high",
             note=_noted(call),
+            call_id=call.id,
         )
         session.add(EscalationStep(task_id=task.id, position=1, action=StepAction.HEAD, due_at=task.due_at))
         call.task_id = task.id
@@ -218,7 +219,7 @@ async def _proved(session: AsyncSession, call: Call, *, now: datetime) -> None:
             Call.status.in_(IN_VAIN),
             Call.called_back_at.is_(None),
             Call.id != call.id,
-            or_(Call.ended_at <= call.ended_at, Call.ended_at.is_(None)),
+            Call.ended_at <= call.ended_at,
             Call.started_at > call.started_at - _CALLED_BACK_WITHIN,
         )
         .values(called_back_at=call.answered_at, called_back_by=call.id, version=Call.version + 1)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.kernel import addresses, events
+from core.kernel import addresses, events, locks
 from core.kernel.addresses import PHONE, Address
 from core.kernel.envelopes import CallRules, Trust
 from core.people import contacts
-from core.people.contacts import Contact, ContactIdentity, lock_keys
+from core.people.contacts import Contact, ContactIdentity
 from core.sales import leads
 from core.sales.deals import Deal, Outcome
 from core.sales.leads import Lead
@@ -122,7 +122,7 @@ async def _contact(session: AsyncSession, line: Line, call: Call, number: str, *
     if call.contact_id is not None and (given := await session.get(Contact, call.contact_id)) is not None:
         return given
     # Intake takes the same lock: whoever fills in a form while they ring is one person.
-    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_keys([f"{PHONE}:{number}"])[0]})
+    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": locks.keys_of([f"{PHONE}:{number}"])[0]})
     theirs = ContactIdentity.scheme == PHONE, ContactIdentity.value == number
     found = await session.scalar(
         select(Contact).join(ContactIdentity, ContactIdentity.contact_id == Contact.id).where(*theirs)

@@ -15,12 +15,11 @@ import msgspec
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.kernel import addresses, events, jobs
+from core.kernel import addresses, events, jobs, locks
 from core.kernel.addresses import PHONE
 from core.kernel.db import insert_rows
 from core.kernel.envelopes import CallEvent, CallRules
 from core.kernel.errors import Rejected
-from core.people.contacts import lock_keys
 from core.people.moving import HOLD_STILL
 from core.staff.users import User
 from core.talk import call_folding, calls
@@ -89,7 +88,7 @@ async def hear(session: AsyncSession, batch: Sequence[HeardCall], *, now: dateti
 
 async def _lock(session: AsyncSession, keys: set[str]) -> None:
     await session.execute(
-        text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k"), {"keys": lock_keys(keys)}
+        text("SELECT pg_advisory_xact_lock(k) FROM unnest(CAST(:keys AS bigint[])) AS k"), {"keys": locks.keys_of(keys)}
     )
 
 

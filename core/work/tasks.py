@@ -154,8 +154,11 @@ async def add(
     priority: str = "normal",
     note: str = "",
     actor_id: int | None = None,
+    call_id: int | None = None,
 ) -> Task:
     """Give somebody something to do. A deadline brings the step that notes when it is missed.
+
+    `call_id` is the call that asks for it: it is told of like any task, though a lead began with the same call.
 
     Raises:
         Rejected: there is no title.
@@ -186,7 +189,7 @@ async def add(
         at,
         user_id=assignee_id,
         actor_id=actor_id,
-        details={"title": task.title, "due_at": due_at},
+        details={"title": task.title, "due_at": due_at, **({} if call_id is None else {"call_id": call_id})},
         **_subjects(task),
     )
     return task

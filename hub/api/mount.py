@@ -26,6 +26,7 @@ from hub.api.resources import (
     conversations,
     deals,
     deliveries,
+    desk,
     leads,
     lost_reasons,
     me,
@@ -77,6 +78,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = tuple(
         reports,
         search,
         me,
+        desk,
     )
     for endpoint in module.ENDPOINTS
 )

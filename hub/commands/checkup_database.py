@@ -17,6 +17,7 @@ from core.staff.audit import AuditEntry
 from core.staff.teams import Team, TeamMember
 from core.staff.users import Role, User
 from hub import revision
+from hub.commands import checkup_desk
 from hub.commands.checkup import Finding, Verdict, skew
 from hub.database import Database
 from hub.programs import OLDEST_MAJOR
@@ -44,6 +45,8 @@ async def examine(database: Database, settings: Settings, now: Callable[[], date
         async for finding in _people(session):
             yield finding
         async for finding in _channels(session, settings):
+            yield finding
+        async for finding in checkup_desk.examine(session, now()):
             yield finding
         yield await _backups(session, now())
 

@@ -154,6 +154,33 @@ TODAY = (
 )
 """What came in so many minutes ago; the night is no exception."""
 
+
+class Ring(NamedTuple):
+    """Somebody rings, so many minutes ago.
+
+    who      the name of an inquiry's customer; "" for a number nobody knows
+    rings    the extensions that ring; talk: seconds, 0 if nobody answers; through: who it is put through to
+    """
+
+    minutes_ago: int
+    who: str
+    rings: tuple[str, ...]
+    talk: int = 0
+    through: tuple[str, ...] = ()
+    left_word: bool = False
+
+
+RINGS = (
+    Ring(2_900, "Артур Саакян", ("101",), 96),
+    Ring(1_500, "Henry Adams", ("100", "101"), 154, ("101",)),
+    Ring(1_290, "Роман Щукин", ("101",)),
+    Ring(170, "Виктор Пак", ("100",), 48),
+    Ring(95, "", ("100", "101"), left_word=True),
+    Ring(26, "Константин Вольский", ("101",)),
+    Ring(9, "", ("100", "101")),
+)
+"""Who rang, oldest first."""
+
 NOTES = (
     "Called back: a panel house, third floor. Wants it done before the frost.",
     "Asked for the profile to be five-chambered; sent them the comparison.",

@@ -30,6 +30,7 @@ from core.work.tasks import EscalationStep, Task
 from hub import connections, worker
 from hub.app import Hub
 from hub.commands import demo_company as company
+from hub.commands.demo_calls import Phones
 from hub.commands.demo_company import Inquiry
 from hub.commands.workplace import CLIENT
 from webhooks.request import RawRequest
@@ -67,6 +68,7 @@ class Play:
         self.hub, self.clock, self.now = hub, clock, now
         self.planned: list[Step] = []
         self._numbers = itertools.count()
+        self._seed = seed
         self._random = random.Random(seed)  # the same company every time
         self._people: dict[str, int] = {}
         self._stages: dict[str, Stage] = {}
@@ -115,6 +117,8 @@ class Play:
                 default_country="RU",
             )
             self._connection_id = connection.id
+            self.phones = Phones(self.hub, self.clock, self._people, seed=self._seed)
+            await self.phones.connect(session, at=founded, actor_id=self._people["elena"])
             audit.note(session, "workspace.demo", at=founded, client=CLIENT)
             await self._absences(session, founded)
         await self.hub.switchboard.refresh()
@@ -183,8 +187,14 @@ class Play:
     def _plan_inquiries(self) -> None:
         timed = [(self._at(inquiry.days_ago, inquiry.clock), inquiry) for inquiry in company.INQUIRIES]
         timed += [(self.now - timedelta(minutes=minutes), inquiry) for minutes, inquiry in company.TODAY]
-        for number, (at, inquiry) in enumerate(timed):
-            self._plan_inquiry(at, self._customer(number, inquiry))
+        customers = [self._customer(number, inquiry) for number, (_, inquiry) in enumerate(timed)]
+        for (at, _), customer in zip(timed, customers, strict=True):
+            self._plan_inquiry(at, customer)
+        numbers = {customer.inquiry.name: customer.phone for customer in customers}
+        for place, ring in enumerate(company.RINGS):
+            rang = self.now - timedelta(minutes=ring.minutes_ago)
+            number = numbers.get(ring.who, f"8 (900) 000-99-{10 + place}")
+            self.plan(rang, lambda ring=ring, number=number, rang=rang: self.phones.ring(ring, number, rang))  # type: ignore[misc]
         for days_ago in range(13, 0, -1):
             self.plan(self._at(days_ago, "09:05"), self._read_notifications)
 
@@ -273,6 +283,9 @@ class Play:
                 return
             await self._note(session, deal, at, actor)
             await self._enter(session, deal, "Qualified", at, actor)
+            contact_id = deal.contact_id
+        await self.phones.call(customer.phone, actor, at)
+        await self.phones.conclude(contact_id, "interested", "", at=at, actor_id=actor)
         if customer.inquiry.fate.end == "Qualified":
             return
         measured = self._after(at, 400, 1000)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.desk_contract import Card, DeskSaid, Key
 from core.kernel.errors import Conflict, NotFound, Rejected
@@ -55,7 +58,7 @@ async def send(doing: Doing, conversation: Conversation, text: str, *, ref: str)
         attachment_ids=doing.files,
         reply_to_id=answered_id,
     )
-    await _take_what_is_nobodys(doing, conversation)
+    await take_what_is_nobodys(doing.session, conversation, user_id=doing.user.id, at=doing.now)
     await remember(doing, message, ref)
     state = DeskPost(
         lane=posts.lane_of(doing.live.id, doing.event.peer, doing.topic_id),
@@ -107,8 +110,11 @@ async def _mirror(doing: Doing, message: Message) -> None:
     doing.posts += [posts.to_topic(topic, "mirror", at=doing.now, message_id=message.id) for topic in rows]
 
 
-async def _take_what_is_nobodys(doing: Doing, conversation: Conversation) -> None:
-    lead = await doing.session.scalar(
+async def take_what_is_nobodys(
+    session: AsyncSession, conversation: Conversation, *, user_id: int, at: datetime
+) -> None:
+    """Whoever answers first looks after what the same person asked for and nobody has."""
+    lead = await session.scalar(
         select(Lead)
         .where(
             Lead.contact_id == conversation.contact_id,
@@ -120,7 +126,7 @@ async def _take_what_is_nobodys(doing: Doing, conversation: Conversation) -> Non
         .with_for_update()
     )
     if lead is not None:
-        await routing.take(doing.session, lead, user_id=doing.user.id, at=doing.now, actor_id=doing.user.id)
+        await routing.take(session, lead, user_id=user_id, at=at, actor_id=user_id)
 
 
 async def note(doing: Doing, conversation: Conversation, text: str) -> None:

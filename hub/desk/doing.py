@@ -118,3 +118,15 @@ Command = Callable[[Doing, str], Awaitable[None]]
 
 Question = Callable[[Doing, list[str], str], Awaitable[None]]
 """What is done with the words that answer a question."""
+
+
+def id_at(parts: list[str], place: int = 0) -> int:
+    """Return the record that a button's word names.
+
+    Raises:
+        ValueError, IndexError: it names none.
+    """
+    value = int(parts[place])
+    if not 0 < value < 2**63:
+        raise ValueError(parts[place])
+    return value

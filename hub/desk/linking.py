@@ -44,7 +44,7 @@ async def redeem(
     """Link whoever said a word to its colleague; None if it is wrong, used or too old, or they do not work here.
 
     An account that was linked to somebody else is theirs no more, and an account of the colleague's that was linked
-    before is linked no more.
+    before is linked no more. What they chose for their other accounts holds for this one.
     """
     row = await session.get(DeskTicket, _digest(ticket), with_for_update=True)
     if row is None or row.used_at is not None or row.expires_at <= at:
@@ -53,8 +53,10 @@ async def redeem(
     if user is None or not user.is_active:
         return None
     row.used_at = at
-    kept = await session.scalar(
-        select(DeskLink).where(DeskLink.connection_id == connection_id, DeskLink.user_id == user.id).with_for_update()
+    kept = list(
+        await session.scalars(
+            select(DeskLink).where(DeskLink.user_id == user.id).order_by(DeskLink.id).with_for_update()
+        )
     )
     await session.execute(
         delete(DeskLink).where(
@@ -69,7 +71,7 @@ async def redeem(
         chat=event.peer,
         name=event.name[:200],
         handle=event.handle[:200],
-        settings={} if kept is None else dict(kept.settings),
+        settings=next((dict(other.settings) for other in reversed(kept) if other.settings), {}),
         is_reachable=True,
         created_at=at,
     )

@@ -3,11 +3,12 @@
 `desk_posts` is queue and memory in one: a row is written by the transaction that decides on a post, claimed like any
 queue (core.kernel.jobs), and stays, so that an answer to it finds the conversation, and a change of what it shows finds
 the post. `desk_updates` is the queue of what people did there; a row is deleted by the transaction that does it.
+`desk_digests` has a row for each digest, so that none is given twice.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, Table, Text, select, text, true
@@ -151,6 +152,20 @@ class DeskRef(Base):
     chat: Mapped[str] = mapped_column(Text, primary_key=True)
     ref: Mapped[str] = mapped_column(Text, primary_key=True)
     post_id: Mapped[int] = mapped_column(ForeignKey("desk_posts.id", ondelete="CASCADE"))
+
+
+class DeskDigest(Base):
+    """A digest that somebody was given, or for which there was nothing to say: one a kind and day, whatever restarts.
+
+    `kind` is one of hub.desk.digests.KINDS, `day` the day on their own calendar.
+    """
+
+    __tablename__ = "desk_digests"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    made_at: Mapped[datetime]
 
 
 class DeskUpdate(Base):

@@ -21,7 +21,6 @@ from core.staff import users
 from core.staff.teams import TeamMember
 from core.staff.users import User
 from core.talk.conversations import Conversation, Direction, Message
-from core.work import call_outcomes
 from core.work.tasks import Task
 from hub.app import Hub
 from hub.desk import cards, posts, topics
@@ -269,7 +268,7 @@ class _Telling:
         task = await self.session.get(Task, line.task_id)
         if task is None or line.user_id is None:
             return
-        if line.kind == "task.created" and task.lead_id is not None and task.title != call_outcomes.TITLE:
+        if line.kind == "task.created" and task.lead_id is not None and not line.details.get("call_id"):
             return  # the lead's card is about the same
         for link in await self.reachable({line.user_id}, line.kind, but=line.actor_id):
             self.posts.append(

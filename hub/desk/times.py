@@ -151,6 +151,22 @@ def read(text: str, *, now: datetime, zone: ZoneInfo, morning: time = MORNING) -
     return Read(at, _tidy(text[rest[0] : rest[1]]))
 
 
+def lenient(text: str, *, now: datetime, zone: ZoneInfo, morning: time = MORNING) -> Read | None:
+    """Read what answers the question when: `read`, or else a bare length (“2 h”), minutes (“15”) or an hour (“до 18”).
+
+    All of the text has to be of the time.
+    """
+    said = text.strip()
+    if re.fullmatch(r"[0-9]{1,4}", said):
+        said += " min"
+    bare = re.sub(r"^(?:до|к|на|until|till|to|by|for|@)\s+", "", said, flags=re.IGNORECASE)
+    for spelled in (said, f"in {bare}", f"at {bare}"):
+        found = read(spelled, now=now, zone=zone, morning=morning)
+        if found is not None and not found.rest:
+            return found
+    return None
+
+
 def _folded(text: str) -> str:
     """Return the text in lower case, ё as е, each character at its place."""
     low = (character.casefold() for character in text)

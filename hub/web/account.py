@@ -1,4 +1,4 @@
-"""One's own profile: name, language, time zone, theme, notices by e-mail, password, and where one is signed in."""
+"""One's own profile: name, language, time zone, theme, mail, password, messengers, and where one is signed in."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from core.staff.users import User
 from hub import auth
 from hub.auth import SignedIn, TooManyTries
 from hub.i18n import LANGUAGES
-from hub.web import places
+from hub.web import account_desk, places
 from hub.web.signing_in import TOO_MANY
 from hub.web.visits import Visit
 from hub.web.words import N_
 
 THEMES = frozenset({"system", "light", "dark"})
 EXTENSION = re.compile(r"[0-9*#+]{1,20}")
-_DONE = {"profile": N_("Saved"), "password": N_("Your password is changed. Other browsers were signed out")}
+_DONE = {
+    "profile": N_("Saved"),
+    "desk": N_("Saved"),
+    "password": N_("Your password is changed. Other browsers were signed out"),
+}
 
 
 async def show(visit: Visit) -> web.StreamResponse:
@@ -38,6 +42,7 @@ async def _page(
     errors: Mapping[str, str] | None = None,
     password_errors: Mapping[str, str] | None = None,
     password_error: str = "",
+    desk: Mapping[str, Any] | None = None,
 ) -> web.Response:
     user = visit.user
     done = _DONE.get(visit.request.query.get("done", ""))
@@ -69,6 +74,7 @@ async def _page(
         password_error=password_error,
         time_zones=places.time_zones(),
         sessions=browsers,
+        **(desk or await account_desk.section(visit)),
         toasts=[{"text": visit.translate(done)}] if done and status == 200 else [],
     )
 
@@ -138,6 +144,14 @@ async def save_password(visit: Visit) -> web.StreamResponse:
         said = visit.translate(str(error))
         return await _page(visit, status=422, password_errors={error.field or "new_password": said})
     return visit.go("/profile?done=password")
+
+
+async def save_desk(visit: Visit) -> web.StreamResponse:
+    """Take what the person wants to be told in their messengers, and when."""
+    typed, errors = await account_desk.take(visit)
+    if errors:
+        return await _page(visit, status=422, desk=await account_desk.section(visit, typed=typed, errors=errors))
+    return visit.go("/profile?done=desk")
 
 
 async def revoke(visit: Visit, session_id: int) -> web.StreamResponse:

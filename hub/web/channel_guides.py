@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from channels.contract import Group
-from hub.web import telephony_guides
+from hub.web import desk_guides, telephony_guides
 from hub.web.words import N_
 
 
@@ -28,6 +28,7 @@ GROUP_TITLES: Final[Mapping[Group, str]] = {
     "email": N_("E-mail"),
     "sms": N_("SMS"),
     "telephony": N_("Telephony"),
+    "desk": N_("Desk: your own people's messenger"),
 }
 
 CHOICES: Final[Mapping[str, str]] = {
@@ -54,7 +55,7 @@ CHOICES: Final[Mapping[str, str]] = {
 }
 """The values one can choose in forms, in words; others are shown as they are."""
 
-_NOT_CALLED = frozenset({"email", "smpp"})
+_NOT_CALLED = frozenset({"desk_matrix", "email", "smpp"})
 
 _META_WEBHOOK = N_(
     "There, under “Webhooks”, enter the hook's address and the verify token below, and press “Verify and save”."
@@ -344,6 +345,7 @@ GUIDES: Final[Mapping[str, Guide]] = {
         ),
     ),
     **{kind: Guide(*each) for kind, each in telephony_guides.GUIDES.items()},
+    **{kind: Guide(*each) for kind, each in desk_guides.GUIDES.items()},
 }
 
 

@@ -1,4 +1,5 @@
-"""For `make catalogues`: finds the words of channels' settings, which stand as plain arguments of their fields.
+"""For `make catalogues`: finds the words of channels' settings, which stand as plain arguments of their fields, and
+those of the desk, which are given to `doing.text` and `reader.text`.
 
 Channels know nothing of languages (they are below the hub), so that nothing in them is marked for translation.
 """
@@ -12,13 +13,20 @@ from typing import IO, Any
 
 from babel.messages.extract import extract_python
 
+_SPEAKERS = ("doing", "reader", "self")
+
 
 def extract(
     source: IO[bytes], keywords: Mapping[str, Any], comment_tags: Collection[str], options: Any
 ) -> Iterator[Any]:
-    """Yield what Babel finds in Python, and the titles and descriptions of channels' settings and of channels."""
+    """Yield what Babel finds in Python, the titles and descriptions of channels' settings and of channels, and what
+    the desk says.
+    """
     content = source.read()
     yield from extract_python(io.BytesIO(content), keywords, comment_tags, options)
+    if b".text(" in content and b"hub.desk" in content:
+        for text, line in _said(ast.parse(content)):
+            yield line, None, text, []
     if b"Settings(" in content and b"Field(" in content:
         for text, line in sorted(_texts(ast.parse(content)), key=lambda found: found[1]):
             yield line, None, text, []
@@ -34,6 +42,16 @@ def _texts(tree: ast.Module) -> Iterator[tuple[str, int]]:
             text = "" if node.value is None else _constant(node.value)
             if text:
                 yield text, node.lineno
+
+
+def _said(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "text"):
+            continue
+        owner = node.func.value
+        name = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
+        if name in _SPEAKERS and node.args and (text := _constant(node.args[0])):
+            yield text, node.lineno
 
 
 def _constant(node: ast.expr) -> str:

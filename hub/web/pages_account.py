@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from hub.web import account, public, setup, signing_in
+from hub.web import account, account_desk, public, setup, signing_in
 from hub.web.visits import inside, outside
 
 
@@ -18,6 +18,9 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/profile/theme", inside(account.save_theme))
     app.router.add_post("/profile/password", inside(account.save_password))
     app.router.add_post("/profile/sessions/{session_id}/revocation", inside(account.revoke))
+    app.router.add_get("/profile/desk", inside(account_desk.show))
+    app.router.add_post("/profile/desk", inside(account.save_desk))
+    app.router.add_post("/profile/desk/{link_id}/removal", inside(account_desk.unlink))
     app.router.add_get("/setup", outside(setup.first_step))
     app.router.add_post("/setup", outside(setup.first_step))
     app.router.add_get("/setup/channel", inside(setup.second_step, manages=True))

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from aiohttp import web
 
 from hub.web import (
+    account_desk,
     settings_absences,
     settings_audit,
     settings_channel_forms,
     settings_channel_secrets,
     settings_channels,
     settings_deliveries,
+    settings_desk,
     settings_hours,
     settings_pipelines,
     settings_routing,
@@ -66,6 +68,7 @@ def _channels(get: _Adds, post: _Adds) -> None:
     post("/channels/{connection_id}/resumption", settings_channels.resume)
     post("/channels/{connection_id}/test", settings_channels.check)
     post("/channels/{connection_id}/removal", settings_channels.remove)
+    post("/channels/{connection_id}/groups/{group_id}/removal", settings_desk.forget)
     post("/channels/{connection_id}/secrets/{name}", settings_channel_secrets.renew)
     get("/deliveries", settings_deliveries.index)
     post("/deliveries/replay", settings_deliveries.replay_all)
@@ -79,6 +82,7 @@ def _people(get: _Adds, post: _Adds) -> None:
     get("/users/new", settings_users.blank)
     get("/users/{user_id}", settings_users.show)
     post("/users/{user_id}", settings_users.change)
+    post("/users/{user_id}/desk/{link_id}/removal", account_desk.unlink_of)
     post("/teams", settings_teams.add)
     get("/teams/new", settings_teams.blank)
     get("/teams/{team_id}", settings_teams.show)

@@ -23,7 +23,7 @@ from hub import care, channel_forms, channel_upkeep
 from hub import connections as configured
 from hub.care import Finding
 from hub.channel_forms import GROUPS
-from hub.web import settings_deliveries, telephony_guides
+from hub.web import settings_deliveries, settings_desk, telephony_guides
 from hub.web.channel_guides import GROUP_TITLES, guide_of, is_called
 from hub.web.settings_channel_secrets import is_public
 from hub.web.settings_forms import note
@@ -167,6 +167,7 @@ async def show(visit: Visit, connection_id: int, *, finding: Finding | None = No
         exchanges=list(exchanges),
         deliveries=await settings_deliveries.last_of(visit, connection),
         finding=finding,
+        desk=await settings_desk.shown(visit, connection),
     )
 
 

@@ -21,7 +21,7 @@ from core.staff.teams import Team, TeamMember
 from core.staff.users import Role, User
 from core.work import handover
 from hub import auth
-from hub.web import settings_teams
+from hub.web import account_desk, settings_teams
 from hub.web.settings_forms import Fields, Refused, note, require_version, saved, sheet, tried
 from hub.web.visits import Visit
 from hub.web.words import N_
@@ -271,4 +271,5 @@ async def _form(
         teams=[tuple(row) for row in teams],
         people=people,
         open_work=open_work,
+        desk_links=[] if user is None else await account_desk.links(visit, user.id),
     )

@@ -123,6 +123,13 @@ LABELS: Final[dict[str, dict[str, str]]] = {
         "email": N_("E-mail"),
         "telegram": N_("Telegram"),
         "console": N_("Console"),
+        **dict.fromkeys(
+            (
+                *("voice_asterisk", "voice_binotel", "voice_freeswitch", "voice_http", "voice_mango", "voice_twilio"),
+                *("voice_uis", "voice_zadarma"),
+            ),
+            N_("Telephone"),
+        ),
     },
     "attribution": {
         "utm_source": N_("Source"),
@@ -191,6 +198,8 @@ ICONS: Final[dict[str, str]] = {
     **dict.fromkeys(("vk", "max"), "messages-square"),
     "instagram": "camera",
     **dict.fromkeys(("slack", "mattermost", "matrix"), "hash"),
+    "desk_telegram": "send",
+    **dict.fromkeys(("desk_slack", "desk_mattermost", "desk_matrix"), "hash"),
     **dict.fromkeys(
         (
             "sms_http",

@@ -97,7 +97,7 @@ def test_every_kind_is_what_it_says_and_has_samples(kind):
     channel = build(kind)
     assert channel.kind == kind
     assert channel.title
-    assert channel.group in ("form", "chat", "messenger", "sms", "email", "telephony")
+    assert channel.group in ("form", "chat", "messenger", "sms", "email", "telephony", "desk")
     assert channel.account == "" or ":" in channel.account
     assert registry.settings_class(kind) is channel.Settings
     assert payloads(kind).REQUESTS or kind not in receivers()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from channels import asterisk_events, asterisk_recordings, registry
+from channels import voice_asterisk as voice_asterisk_channel
 from channels.asterisk_calls import Calls
 from channels.asterisk_channels import Plan, plan
 from channels.contract import Advice, Dial, ParseContext
@@ -456,6 +457,14 @@ def test_events_without_a_time_of_asterisk_s_have_ours():
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]):
     with pytest.raises(ValueError, match=r"begins with|from the root|A context is|greater than"):
         AsteriskVoice.Settings(**{**voice_asterisk.SETTINGS, **settings})
+
+
+def test_what_is_to_be_pasted_asks_at_our_address_and_a_name_is_never_taken_apart():
+    manager, dialplan = voice_asterisk_channel.templates("https://hub.example/hooks/k?token=a%20b")
+    assert (manager.name, dialplan.name) == ("manager.conf", "extensions.conf")
+    assert "CURL(https://hub.example/hooks/k/lookup?format=plain&token=a%20b&number=" in dialplan.body
+    uses = [line.strip() for line in dialplan.body.splitlines() if "${WHO}" in line]
+    assert uses == ["same => n,GotoIf($[${LEN(${WHO})} = 0]?done)", "same => n,Set(CALLERID(name)=${WHO})"]
 
 
 # --- recordings ---

@@ -224,6 +224,8 @@ async def take(call: Call, user: User, values: dict[str, Any]) -> None:
     if values.get("schedule") is not None:
         values["schedule"] = hours_json.to_json(hours_json.from_json(values["schedule"]))
     values |= {name: list(values[name]) for name in ("languages", "territories") if name in values}
+    if "presence" in values:
+        values["presence_until"] = None  # what was said last counts (core.staff.presence)
     if "password" in values:
         user.password_hash = await auth.hash_password(values.pop("password"))
         await sessions.end_all(call.session, user.id)

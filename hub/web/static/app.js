@@ -95,7 +95,7 @@
   // what takes long shows progress
   let running = 0;
   let patience = null;
-  const loud = (event) => event.detail.ctx?.sourceElement?.id !== "live" && event.detail.ctx?.sourceEvent?.type !== "live";
+  const loud = (event) => !["live", "calls"].includes(event.detail.ctx?.sourceElement?.id) && event.detail.ctx?.sourceEvent?.type !== "live";
   document.addEventListener("htmx:before:request", (event) => {
     if (!loud(event)) return;
     running += 1;

@@ -37,7 +37,14 @@ RECORDS = {
     "notification_id": Notification,
     "delivery_id": Delivery,
 }
-OWN_PROFILE = {"/me", "/notifications/read", "/notifications/{notification_id}/read"}
+OWN_PROFILE = {
+    "/me",
+    "/me/desk",
+    "/me/desk/links",
+    "/me/desk/links/{link_id}",
+    "/notifications/read",
+    "/notifications/{notification_id}/read",
+}
 
 
 @dataclass

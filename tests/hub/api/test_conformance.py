@@ -50,7 +50,7 @@ async def test_every_address_keeps_to_the_description_whatever_it_is_sent(api, c
     me = await api(owner)
     await client.post(f"/hooks/{webform.key}", data=VERA)
     await drain()
-    ids = {"user_id": str(owner.id), "connection_id": str(webform.id), "number": "0"}
+    ids = {"user_id": str(owner.id), "connection_id": str(webform.id), "number": "0", "name": "calls"}
     for noun in ("contact", "lead", "deal", "task", "conversation", "delivery", "identity", "team", "pipeline"):
         path = noun[:-1] + "ies" if noun.endswith("y") else f"{noun}s"
         ids[f"{noun}_id"] = (await me.items(f"/{path}"))[0]["id"]

@@ -125,6 +125,29 @@ def test_what_is_no_time_ahead_within_a_year_is_not_taken_for_one(text: str) -> 
     assert _read(text) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2 часа", "2026-11-23 15:00"),
+        ("час", "2026-11-23 14:00"),
+        ("15", "2026-11-23 13:15"),
+        ("до 18", "2026-11-23 18:00"),
+        ("until 15:00", "2026-11-23 15:00"),
+        ("for 2 hours", "2026-11-23 15:00"),
+        ("завтра в 11", "2026-11-24 11:00"),
+    ],
+)
+def test_what_answers_when_may_be_shorter(text: str, at: str) -> None:
+    found = times.lenient(text, now=NOW, zone=MOSCOW)
+    assert found is not None
+    assert f"{found.at.astimezone(MOSCOW):%Y-%m-%d %H:%M}" == at
+
+
+@pytest.mark.parametrize("text", ["whenever", "2 windows", "tomorrow or so", ""])
+def test_what_answers_when_must_be_a_time_and_nothing_else(text: str) -> None:
+    assert times.lenient(text, now=NOW, zone=MOSCOW) is None
+
+
 def test_a_day_without_an_hour_is_when_the_company_opens() -> None:
     found = times.read("tomorrow", now=NOW, zone=MOSCOW, morning=time(8, 30))
     assert found is not None

@@ -241,7 +241,7 @@ async def test_without_a_telephone_numbers_are_links_and_a_viewer_calls_nobody(h
         await session.flush()
         session.add(
             ContactIdentity(
-                contact_id=contact.id, scheme="phone", value=VERA, trust="typed", created_at=hub.clock.now()
+                contact_id=contact.id, scheme="phone", value=VERA, raw=VERA, trust="typed", created_at=hub.clock.now()
             )
         )
     for path in (f"/contacts/{contact.id}", "/contacts"):
@@ -423,7 +423,7 @@ async def test_a_recording_is_played_from_where_one_likes_and_listening_is_writt
         answer = await annas.client.get(path, headers={"Range": asked})
         assert answer.status == status and (status == 416 or await answer.read() == body)
     assert answer.headers["Content-Range"] == f"bytes */{len(content)}"
-    assert (await annas.client.head(path)).headers["Content-Type"] == "audio/wav"
+    assert (await annas.client.head(path)).headers["Content-Type"] == "audio/wave"
 
     def listened(rows: list[AuditEntry]) -> list[tuple[int | None, int | None]]:
         return [(row.user_id, row.entity_id) for row in rows if row.action == "call.listened"]
