@@ -8,10 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels.desk_contract import Card, DeskSaid, Key
-from core.kernel.errors import Conflict, NotFound, Rejected
+from core.kernel.errors import Conflict, DomainError, Forbidden, NotFound, Rejected
 from core.people.contacts import Contact
 from core.sales import leads
 from core.sales.leads import Lead
+from core.staff import users
 from core.talk import conversations, outbox
 from core.talk.conversations import Conversation, Message
 from core.talk.outbox import MessagePart, PartState
@@ -33,11 +34,24 @@ async def answer(doing: Doing, event: DeskSaid, text: str) -> None:
     if doing.conversation_id is None:
         await _ask_whom(doing, event, text)
         return
-    conversation = await doing.fetch(Conversation, doing.conversation_id)
+    try:
+        conversation = await doing.fetch(Conversation, doing.conversation_id)
+    except NotFound as hidden:
+        raise await _whose(doing, doing.conversation_id, hidden) from hidden
     if text.startswith(NOTE_SIGNS):
         await note(doing, conversation, text[2:])
         return
     await send(doing, conversation, text, ref=event.ref)
+
+
+async def _whose(doing: Doing, conversation_id: int, hidden: NotFound) -> DomainError:
+    """Return why somebody may not answer in a topic that they read all the same: a colleague looks after it."""
+    found = None if doing.topic_id is None else await doing.session.get(Conversation, conversation_id)
+    names = await users.names(doing.session, {found.assignee_id}) if found is not None else {}
+    if found is None or found.assignee_id not in names:
+        return hidden
+    name = names[found.assignee_id]
+    return Forbidden(doing.text("%(name)s looks after this conversation. Nothing was sent", name=name))
 
 
 async def send(doing: Doing, conversation: Conversation, text: str, *, ref: str) -> Message:

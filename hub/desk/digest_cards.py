@@ -20,7 +20,7 @@ from core.staff.users import User
 from core.talk.calls import Call
 from core.talk.conversations import Conversation, ConversationStatus
 from core.work.tasks import OPEN_STATUSES, Task, TaskKind
-from hub.desk import cards, times
+from hub.desk import cards, lists, times
 from hub.desk.cards import Desk, key
 from hub.web.calls import missed_of, waits
 
@@ -57,7 +57,7 @@ class Digest(NamedTuple):
         if self.is_empty:
             return Card(title=self.nothing)
         numbered = [
-            f"{number}. {item.text}" + (f" → {item.typed}" if item.typed and not has_buttons else "")
+            f"{number}. {item.text}" + (f" → {lists.typed(item.typed)}" if item.typed and not has_buttons else "")
             for number, item in enumerate(self.items, 1)
         ]
         keys = tuple(item.keys for item in self.items if item.keys)

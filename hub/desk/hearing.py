@@ -158,6 +158,8 @@ async def _started(session: AsyncSession, hub: Hub, live: Live, event: DeskStart
             return
     who = await linking.linked(session, live.id, event.person)
     if who is not None:
+        if event.is_private:
+            who[0].is_reachable = True  # whoever had blocked the bot and opens it again
         reader = await reader_for(session, who[1], now=now)
         await posts.add(
             session, [posts.said(live.id, place, commands.welcome(reader, who[1]), at=now, user_id=who[1].id)]

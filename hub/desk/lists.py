@@ -36,6 +36,13 @@ _MOST_SHOWN = 5  # messages of a conversation that is shown again
 _LONGEST_LABEL = 32
 
 
+def typed(commands: str) -> str:
+    """Return commands as they are typed where there are no buttons: those messengers keep what begins with / to
+    themselves.
+    """
+    return commands.replace("/", "!")
+
+
 class Row(NamedTuple):
     """A row of a list: what it says, its buttons, and what is typed instead where there are none."""
 
@@ -53,7 +60,7 @@ def show_list(doing: Doing, title: str, rows: Sequence[Row], *, more: int = 0, h
     can_press = has_buttons(doing)
     lines = list(head)
     for number, row in enumerate(rows, 1):
-        lines.append(f"{number}. {row.text}" + (f" → {row.typed}" if row.typed and not can_press else ""))
+        lines.append(f"{number}. {row.text}" + (f" → {typed(row.typed)}" if row.typed and not can_press else ""))
     if more > 0:
         lines.append("… " + doing.text("and %(count)s more", count=f"{more}+" if more >= _COUNTED else more))
     privately(doing, Card(title=title, lines=tuple(lines), keys=tuple(row.keys for row in rows if row.keys)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import select
 
 from channels.desk_contract import Card, Key, Topics
 from core.kernel.errors import Forbidden, Rejected
-from core.staff import absences, audit, teams, users
+from core.staff import absences, audit, presence, teams
 from core.staff.absences import Absence
 from core.staff.teams import Team
 from core.staff.users import Presence
@@ -28,15 +30,7 @@ async def away(doing: Doing, words: str) -> None:
     read = times.lenient(words, now=doing.now, zone=doing.reader.zone)
     if read is None:
         raise Rejected(doing.text("I cannot read that time. For example: /away until 15:00, or /away 2 hours"))
-    await _end_absences(doing)
-    await absences.add(
-        doing.session,
-        user_id=doing.user.id,
-        starts_at=doing.now,
-        ends_at=read.at,
-        at=doing.now,
-        actor_id=doing.user.id,
-    )
+    await _be(doing, Presence.AWAY, until=read.at)
     when = doing.reader.when(read.at)
     doing.say(
         Card(title="🌙 " + doing.text("You are away until %(time)s and get no new work", time=when), is_quiet=True)
@@ -50,9 +44,9 @@ async def back(doing: Doing, words: str) -> None:
     doing.say(Card(title="☀️ " + doing.text("You are here and get new work"), is_quiet=True))
 
 
-async def _be(doing: Doing, presence: Presence) -> None:
+async def _be(doing: Doing, said: Presence, *, until: datetime | None = None) -> None:
     await doing.session.refresh(doing.user, with_for_update=True)
-    await users.change(doing.session, doing.user, at=doing.now, actor_id=doing.user.id, presence=presence.value)
+    await presence.be(doing.session, doing.user, said, at=doing.now, until=until, actor_id=doing.user.id)
 
 
 async def _end_absences(doing: Doing) -> None:

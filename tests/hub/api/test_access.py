@@ -16,9 +16,11 @@ from core.sales.leads import Lead
 from core.staff import teams
 from core.staff.teams import TeamMember
 from core.staff.users import Role, User
+from core.talk.calls import Call as Telephoned
 from core.talk.conversations import Conversation, Message
 from core.work.notifications import Notification
 from core.work.tasks import Task
+from hub import connections
 from hub.api.mount import ENDPOINTS
 from tests.conftest import VERA
 from tests.hub.api.conftest import Caller
@@ -36,7 +38,10 @@ RECORDS = {
     "message_id": Message,
     "notification_id": Notification,
     "delivery_id": Delivery,
+    "call_id": Telephoned,
 }
+NO_RECORDS = {"/connections/kinds"}
+"""What names no record at all: numbers there are settings, and may look like an id."""
 OWN_PROFILE = {
     "/me",
     "/me/desk",
@@ -62,6 +67,21 @@ class House:
 async def house(api, client, hub, webform, take_on, drain) -> House:
     anna = await take_on("Anna")
     await client.post(f"/hooks/{webform.key}", data=VERA)
+    await drain()
+    async with hub.database.transaction() as session:
+        pbx = await connections.create(
+            session,
+            hub.vault,
+            kind="voice_http",
+            title="Phones",
+            settings={"token": "t0ken-of-the-pbx"},
+            at=hub.clock.now(),
+            default_country="RU",
+        )
+    await hub.switchboard.refresh()
+    for event in ("started", "ended"):
+        rang = {"event": event, "call_id": "c1", "from": VERA["phone"], "to": "+74951112233", "direction": "inbound"}
+        assert (await client.post(f"/hooks/{pbx.key}?token=t0ken-of-the-pbx", json=rang)).status == 200
     await drain()
     boris = await take_on("Boris")
     as_anna = await api(anna)
@@ -103,7 +123,7 @@ async def test_a_manager_sees_nothing_of_another_managers_at_any_address(house: 
             if about_anna and not endpoint.administrative:
                 assert answer.status == 404, path
             told = texts_in(answer.json)
-            if answer.status < 300:
+            if answer.status < 300 and endpoint.path not in NO_RECORDS:
                 assert not told & house.every_id, path
             assert not any(part in text for text in told for part in ("+7916", "Вера", "vera@", "quote please")), path
             hers = await house.as_anna.send("GET", path)

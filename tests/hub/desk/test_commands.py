@@ -18,7 +18,7 @@ from core.sales import leads as lead_rules
 from core.sales.deals import Deal
 from core.sales.leads import Lead
 from core.sales.pipelines import LostReason
-from core.staff import absences, membership
+from core.staff import membership
 from core.staff.teams import TeamMember
 from core.staff.users import Role, User
 from core.talk import canned
@@ -480,12 +480,11 @@ async def test_a_call_without_a_telephone_says_what_is_missing(desk, lead_card):
 
 async def test_away_until_a_time_ends_by_itself_and_back_ends_it_at_once(desk, hub, read, anna):
     await desk.says("/away until 15:00")
-    async with hub.database.reading() as session:
-        away = (await absences.current(session, [anna.id], NOW))[anna.id]
-    assert away.ends_at == datetime(2026, 11, 23, 15, tzinfo=MOSCOW)
+    gone = await read(User)
+    assert (gone.presence, gone.presence_until) == ("away", datetime(2026, 11, 23, 15, tzinfo=MOSCOW))
     await desk.says("/back")
-    async with hub.database.reading() as session:
-        assert await absences.current(session, [anna.id], NOW) == {}
+    here = await read(User)
+    assert (here.presence, here.presence_until) == ("available", None)
 
 
 async def test_away_without_a_time_lasts_until_back(desk, read):
