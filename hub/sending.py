@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
@@ -36,6 +35,7 @@ from hub import sending_outcomes
 from hub.app import Hub
 from hub.connections import Live
 from hub.files import FETCH_LASTS
+from hub.lanes import LaneWorker
 from hub.sending_outcomes import Next, Outcomes, Wait
 from hub.web_client import tools_for
 
@@ -61,64 +61,18 @@ class Outbox:
         self._runs = runs
         self._queue = outbox.outbox_queue()
         self._outcomes = Outcomes(hub, self._queue)
-        self._in_hand: set[int] = set()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._lanes = LaneWorker(hub, self._queue, self._send_in_order, at_once=AT_ONCE, finishes=_FINISHES_WITHIN)
 
     async def run(self, woken: asyncio.Event, *, look_every: float = 1.0) -> None:
         """Send until canceled. A provider that takes its time holds up its own conversations and no others.
 
         What is being sent when it is canceled may finish: a message cut short would be one that may have gone.
         """
-        try:
-            while True:
-                woken.clear()
-                if len(self._sending) >= AT_ONCE:
-                    await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
-                    continue
-                try:
-                    if await self._start(AT_ONCE - len(self._sending)):
-                        continue
-                except Exception:
-                    log.exception("loop_failed", loop="outbox")
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), look_every)
-        finally:
-            if self._sending:
-                await asyncio.wait(self._sending, timeout=_FINISHES_WITHIN)
-            for task in self._sending:
-                task.cancel()
+        await self._lanes.run(woken, look_every=look_every)
 
     async def work(self) -> int:
         """Claim what is due and send it; return how many messages that was."""
-        count = await self._start(AT_ONCE)
-        if self._sending:
-            await asyncio.wait(self._sending)
-        return count
-
-    async def _start(self, most: int) -> int:
-        """Claim what is due and begin to send it, each conversation for itself; return how many messages that was."""
-        hub = self._hub
-        async with hub.database.transaction() as session:
-            rows = await self._queue.claim(
-                session, worker_id=hub.worker_id, now=hub.clock.now(), limit=most, in_hand=self._in_hand
-            )
-        self._in_hand.update(row.id for row in rows)
-        lanes: dict[str, list[Any]] = {}
-        for row in rows:
-            lanes.setdefault(row.lane, []).append(row)
-        for lane in lanes.values():
-            task = asyncio.get_running_loop().create_task(self._lane(lane))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
-        return len(rows)
-
-    async def _lane(self, rows: Sequence[Any]) -> None:
-        try:
-            await self._send_in_order(rows)
-        except Exception:  # the database is away: the lease brings them back
-            log.exception("sending_not_noted", messages=[row.message_id for row in rows])
-        finally:
-            self._in_hand.difference_update(row.id for row in rows)
+        return await self._lanes.work()
 
     async def _send_in_order(self, rows: Sequence[Any]) -> None:
         """Send one conversation's messages in order; what is behind one that has to wait waits with it."""

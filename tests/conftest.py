@@ -88,7 +88,7 @@ _numbers = iter(range(1_000_000))
 async def database_url(server_url: str, template: str) -> AsyncIterator[str]:
     """A fresh database as `switchyard migrate` leaves it."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    await _execute(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    await _execute(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
     yield _named(server_url, name)
     await _execute(server_url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple, cast
 
@@ -28,12 +27,12 @@ from core.staff.users import User
 from core.talk.attachments import Attachment, FileState, StoredFile
 from hub.app import Hub
 from hub.connections import Live
-from hub.database import finished
 from hub.desk import cards, linking, places, topics
 from hub.desk.cards import Desk, Shown
 from hub.desk.reader import reader_for
 from hub.desk.records import DeskPost, DeskTopic, name_post, posts_queue
 from hub.files import FETCH_LASTS
+from hub.lanes import LaneWorker
 from hub.web_client import tools_for
 
 log = structlog.get_logger(__name__)
@@ -77,67 +76,23 @@ class Poster:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._queue = posts_queue()
-        self._in_hand: set[int] = set()
-        self._posting: set[asyncio.Task[None]] = set()
+        self._lanes = LaneWorker(hub, self._queue, self._lane, at_once=AT_ONCE, finishes=_FINISHES_WITHIN)
         self._paused: dict[int, float] = {}  # connection → monotonic moment until which its messenger wants quiet
 
-    async def run(self, woken: asyncio.Event, *, look_every: float = _LOOKS_AGAIN) -> None:
+    async def run(self, woken: asyncio.Event) -> None:
         """Post until canceled; what is being said then may be finished."""
-        try:
-            while True:
-                woken.clear()
-                if len(self._posting) >= AT_ONCE:
-                    await asyncio.wait(self._posting, return_when=asyncio.FIRST_COMPLETED)
-                    continue
-                try:
-                    if await finished(self._start(AT_ONCE - len(self._posting))):
-                        continue
-                except Exception:
-                    log.exception("loop_failed", loop="desk posts")
-                    await asyncio.sleep(1)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), look_every)
-        finally:
-            if self._posting:
-                await asyncio.wait(self._posting, timeout=_FINISHES_WITHIN)
-            for task in self._posting:
-                task.cancel()
+        await self._lanes.run(woken, look_every=_LOOKS_AGAIN)
 
     async def work(self) -> int:
         """Post what is due; return how many posts that was."""
-        count = await self._start(AT_ONCE)
-        if self._posting:
-            await asyncio.wait(self._posting)
-        return count
-
-    async def _start(self, most: int) -> int:
-        hub = self._hub
-        async with hub.database.transaction() as session:
-            rows = await self._queue.claim(
-                session, worker_id=hub.worker_id, now=hub.clock.now(), limit=most, in_hand=self._in_hand
-            )
-        self._in_hand.update(row.id for row in rows)
-        lanes: dict[str, list[Any]] = {}
-        for row in rows:
-            lanes.setdefault(row.lane, []).append(row)
-        for lane in lanes.values():
-            task = asyncio.get_running_loop().create_task(self._lane(lane))
-            self._posting.add(task)
-            task.add_done_callback(self._posting.discard)
-        return len(rows)
+        return await self._lanes.work()
 
     async def _lane(self, rows: Sequence[Any]) -> None:
-        try:
-            for number, row in enumerate(rows):
-                if not await self._one(row):
-                    await self._later(rows[number + 1 :], 0)
-                    return
-        except jobs.Lost:
-            log.warning("desk_post_lost", posts=[row.id for row in rows])
-        except Exception:  # the database is away: the lease brings them back
-            log.exception("desk_post_not_noted", posts=[row.id for row in rows])
-        finally:
-            self._in_hand.difference_update(row.id for row in rows)
+        """Say the posts of one chat or topic in order; what is behind one that has to wait waits with it."""
+        for number, row in enumerate(rows):
+            if not await self._one(row):
+                await self._later(rows[number + 1 :], 0)
+                return
 
     async def _later(self, rows: Sequence[Any], seconds: float) -> None:
         """Give rows back as if they had not been claimed, not to be taken before some seconds are over."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -28,12 +27,14 @@ from hub.desk.doing import Answer
 from hub.desk.hearing import TooEarly
 from hub.desk.records import DeskUpdate, updates_queue
 from hub.files import Kept
+from hub.lanes import LaneWorker
 from hub.web_client import tools_for
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 20
 _LOOKS_AGAIN = 0.5
+_FINISHES_WITHIN = 5.0  # seconds
 _MOST_FILE = 50_000_000  # bytes
 _A_MOMENT = timedelta(seconds=0.2)
 
@@ -44,67 +45,23 @@ class Hearer:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._queue = updates_queue()
-        self._in_hand: set[int] = set()
-        self._doing: set[asyncio.Task[None]] = set()
+        self._lanes = LaneWorker(hub, self._queue, self._lane, at_once=AT_ONCE, finishes=_FINISHES_WITHIN)
 
     async def run(self, woken: asyncio.Event) -> None:
         """Do what people want until canceled; what has been begun is finished."""
-        try:
-            while True:
-                woken.clear()
-                if len(self._doing) >= AT_ONCE:
-                    await asyncio.wait(self._doing, return_when=asyncio.FIRST_COMPLETED)
-                    continue
-                try:
-                    if await finished(self._start(AT_ONCE - len(self._doing))):
-                        continue
-                except Exception:
-                    log.exception("loop_failed", loop="desk")
-                    await asyncio.sleep(1)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), _LOOKS_AGAIN)
-        finally:
-            if self._doing:
-                await asyncio.wait(self._doing, timeout=5)
-            for task in self._doing:
-                task.cancel()
+        await self._lanes.run(woken, look_every=_LOOKS_AGAIN)
 
     async def work(self) -> int:
         """Do what is due; return how many things that was."""
-        count = await self._start(AT_ONCE)
-        if self._doing:
-            await asyncio.wait(self._doing)
-        return count
-
-    async def _start(self, most: int) -> int:
-        hub = self._hub
-        async with hub.database.transaction() as session:
-            rows = await self._queue.claim(
-                session, worker_id=hub.worker_id, now=hub.clock.now(), limit=most, in_hand=self._in_hand
-            )
-        self._in_hand.update(row.id for row in rows)
-        lanes: dict[str, list[Any]] = {}
-        for row in rows:
-            lanes.setdefault(row.lane, []).append(row)
-        for lane in lanes.values():
-            task = asyncio.get_running_loop().create_task(self._lane(lane))
-            self._doing.add(task)
-            task.add_done_callback(self._doing.discard)
-        return len(rows)
+        return await self._lanes.work()
 
     async def _lane(self, rows: Sequence[Any]) -> None:
-        try:
-            for number, row in enumerate(rows):
-                if not await self._one(row):
-                    async with self._hub.database.transaction() as session:
-                        await self._queue.release(session, rows[number + 1 :], now=self._hub.clock.now())
-                    return
-        except jobs.Lost:
-            log.warning("desk_update_lost", updates=[row.id for row in rows])
-        except Exception:  # the database is away: the lease brings them back
-            log.exception("desk_update_not_noted", updates=[row.id for row in rows])
-        finally:
-            self._in_hand.difference_update(row.id for row in rows)
+        """Do what was done in one chat or topic in order; what is behind one that has to wait waits with it."""
+        for number, row in enumerate(rows):
+            if not await self._one(row):
+                async with self._hub.database.transaction() as session:
+                    await self._queue.release(session, rows[number + 1 :], now=self._hub.clock.now())
+                return
 
     async def _one(self, row: Any) -> bool:
         hub = self._hub

@@ -19,6 +19,7 @@ from core.staff.audit import AuditEntry
 from core.staff.teams import Team, TeamMember
 from core.staff.tokens import ApiToken
 from core.staff.users import Role, User
+from core.talk.calls import Call, CallRecording
 from core.talk.conversations import Conversation, Episode, Message
 from core.work.notifications import Notification
 from core.work.tasks import EscalationStep, Task
@@ -30,7 +31,7 @@ EVERYBODY_SEES_ALL = ("owner", "admin", "viewer", "head")
 OWNERS = ("anna", "boris", "peter", "unassigned in sales", "unassigned in repairs", "nobody's")
 MODELS = (
     Contact, Company, ContactIdentity, DuplicateCandidate, Lead, Deal, Task, EscalationStep, Conversation, Message,
-    Episode, TimelineEvent,
+    Episode, Call, CallRecording, TimelineEvent,
 )  # fmt: skip
 
 # Whose sets of records (one of each model for each of OWNERS) somebody sees. `leader` leads sales, where Anna and Boris
@@ -126,7 +127,19 @@ async def company(database):
                     **of,
                 )
             )
+            session.add(
+                call := Call(
+                    connection_id=connection.id,
+                    user_id=person,
+                    team_id=team,
+                    started_at=NOW,
+                    heard_at=NOW,
+                    created_at=NOW,
+                    **of,
+                )
+            )
             await session.flush()
+            session.add(recording := CallRecording(call_id=call.id, external_id="r", reference="r", created_at=NOW))
             session.add(step := EscalationStep(task_id=task.id, position=0, action="breach", due_at=NOW))
             await events.record(
                 session, f"deal.created.{owner}", NOW, deal_id=deal.id, lead_id=lead.id, task_id=task.id, **of
@@ -144,7 +157,7 @@ async def company(database):
                 )
             await session.flush()
             line = await session.scalar(select(TimelineEvent.id).where(TimelineEvent.deal_id == deal.id))
-            found = (contact, firm, identity, double, lead, deal, task, step, talk, message, episode)
+            found = (contact, firm, identity, double, lead, deal, task, step, talk, message, episode, call, recording)
             for model, record in zip(MODELS, found, strict=False):
                 records[model][owner] = record.id
             records[TimelineEvent][owner] = line

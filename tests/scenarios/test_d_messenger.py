@@ -9,10 +9,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from core.sales.deals import Deal
 from core.sales.leads import Lead
 from core.staff import absences
 from core.staff.users import Role, User
 from core.talk.conversations import Message
+from core.work.tasks import Task
 from hub.desk import linking
 from tests.peers.botapi.double import BotApi
 from tests.scenarios.messenger import DESK, SHOP, Messenger, working
@@ -201,6 +203,47 @@ async def test_what_a_manager_may_not_see_does_not_exist_for_them_in_the_messeng
     await desk.card(anna, "Vera Sokolova", count=2)
     await desk.quiet()
     assert "Sokolova" not in repr([(one.text, one.buttons) for one in desk.seen_by(boris)])
+
+
+async def test_what_is_changed_after_it_was_said_is_changed_on_the_other_side_or_offered(desk, telegram):
+    anna = await desk.take_on("Anna")
+    vera = desk.customer("Vera")
+    desk.writes(vera, "Hello")
+    card = await desk.card(anna, "New lead:")
+    asked = desk.writes(vera, "Tree windows")
+    shown = await desk.card(anna, "Tree windows")
+    telegram.edits(vera, "shop_bot", asked, "Three windows")
+    await desk.until(lambda: "Three windows" in _now(desk, anna, shown).text)
+    said = desk.answers(anna, card, "It costs 500")
+    await desk.until(lambda: desk.got(vera) == ["It costs 500"])
+    await desk.card(anna, "✓")
+    telegram.edits(desk.accounts[anna.id], "desk_bot", said, "It costs 5000")
+    offered = await desk.card(anna, "sent already")
+    await desk.press(anna, offered, "Send the new wording")
+    await desk.until(lambda: desk.got(vera) == ["It costs 500", "It costs 5000"])
+    assert "already" in await desk.press(anna, offered, "Send the new wording")
+
+
+async def test_a_manager_works_off_a_deal_by_commands(desk):
+    anna = await desk.take_on("Anna")
+    vera = desk.customer("Vera")
+    desk.writes(vera, "Three windows")
+    card = await desk.card(anna, "New lead:")
+    for words, told in (
+        ("/task tomorrow 10:00 call", "10:00"),
+        ("/amount 120 000", "120,000"),
+        ("/stage Proposal", "Proposal"),
+        ("/deals", "Proposal"),
+        ("/won", "Won"),
+    ):
+        before = len(desk.seen_by(anna))
+        desk.answers(anna, card, words)
+        await desk.until(lambda before=before, told=told: any(told in one.text for one in desk.seen_by(anna)[before:]))
+    async with desk.hub.database.reading() as session:
+        deal = await session.scalar(select(Deal))
+        tasks = list(await session.scalars(select(Task).where(Task.due_at > desk.hub.clock.now())))
+    assert (deal.outcome, deal.amount) == ("won", 12_000_000)
+    assert any(task.kind == "call" for task in tasks)
 
 
 async def test_both_sides_read_the_same_words_in_the_same_order_through_429s_and_a_restart(

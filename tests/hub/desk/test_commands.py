@@ -228,7 +228,7 @@ async def test_where_nothing_can_be_pressed_a_list_says_what_to_type(anna, at_de
     plain = await at_desk(anna, "desk_plain")
     (card,) = await plain.says("/tasks")
     task = await read(Task, Task.assignee_id == anna.id)
-    assert f"/done {task.id}" in card.lines[0]
+    assert f"!done {task.id}" in card.lines[0]
     await plain.says(f"/done {task.id}")
     assert (await read(Task, Task.id == task.id)).status == "done"
 

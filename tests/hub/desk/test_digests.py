@@ -398,7 +398,7 @@ async def test_old_marks_are_forgotten(hub, clock, drain, take_on, link):
 async def test_where_nothing_can_be_pressed_a_digest_says_what_to_type(hub):
     async with hub.database.reading() as session:
         desk = Desk(session, hub, Reader(now=hub.clock.now()))
-        digest = Digest("Hello", "Nothing", ["Late: 1"], [Item("Send it", (), "/done 7")], "/")
-        assert digest.card(desk, has_buttons=False).lines == ("Late: 1", "", "1. Send it → /done 7")
+        digest = Digest("Hello", "Nothing", ["Late: 1"], [Item("Send it", (), "!done 7")], "/")
+        assert digest.card(desk, has_buttons=False).lines == ("Late: 1", "", "1. Send it → !done 7")
         assert digest.card(desk, has_buttons=True).lines == ("Late: 1", "", "1. Send it")
         assert Digest("Hello", "Nothing", [], [], "/").card(desk, has_buttons=True).title == "Nothing"
