@@ -70,6 +70,14 @@ class Call(Base, Record, Edited):
         Index("ix_calls_started_at", "started_at", "id"),
         Index("ix_calls_deal_id", "deal_id", postgresql_where=text("deal_id IS NOT NULL")),
         Index("ix_calls_lead_id", "lead_id", postgresql_where=text("lead_id IS NOT NULL")),
+        Index(
+            "ix_calls_to_call_back",
+            "started_at",
+            "id",
+            postgresql_where=text(
+                "direction = 'inbound' AND status IN ('missed', 'voicemail') AND called_back_at IS NULL"
+            ),
+        ),
         Index("ix_calls_under_way", "heard_at", postgresql_where=text("status IN ('ringing', 'in_progress')")),
     )
 

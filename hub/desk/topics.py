@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.kernel import jobs
@@ -112,18 +112,20 @@ async def check(session: AsyncSession, conversation_ids: set[int], *, at: dateti
     """Have the topics of these conversations brought to what they should be, unless that waits to be done already."""
     if not conversation_ids:
         return
-    rows = await session.scalars(
-        select(DeskTopic).where(DeskTopic.conversation_id.in_(conversation_ids), DeskTopic.thread.is_not(None))
-    )
-    for topic in rows:
-        waits = select(DeskPost.id).where(
-            DeskPost.topic_id == topic.id,
+    waits = exists(
+        select(DeskPost.id).where(
+            DeskPost.topic_id == DeskTopic.id,
             DeskPost.purpose == "topic",
             DeskPost.due_at.is_not(None),
             DeskPost.attempts == 0,
         )
-        if await session.scalar(waits.limit(1)) is None:
-            await posts.add(session, [posts.to_topic(topic, "topic", at=at)])
+    )
+    rows = await session.scalars(
+        select(DeskTopic)
+        .where(DeskTopic.conversation_id.in_(conversation_ids), DeskTopic.thread.is_not(None), ~waits)
+        .order_by(DeskTopic.id)
+    )
+    await posts.add(session, [posts.to_topic(topic, "topic", at=at) for topic in rows])
 
 
 async def lost(session: AsyncSession, topic_id: int) -> None:

@@ -17,13 +17,14 @@ from core.sales.leads import Lead
 from core.staff import workspace
 from core.staff.users import Role, User
 from core.talk import calls
+from core.talk.attachments import StoredFile
 from core.talk.calls import Call, CallRecording
 from core.talk.conversations import Message
 from core.work import hours_json
 from core.work.hours import Schedule
 from core.work.notifications import Notification
 from core.work.tasks import Task
-from hub import connections, telephony
+from hub import connections, files, telephony
 from hub.telephony import advise
 from hub.worker import offer_waiting
 from tests.channels.provider import playing
@@ -412,3 +413,30 @@ async def test_an_outcome_is_noted_with_the_call(ring, session, take_on, hub, cl
     [call] = await all_of(session, Call)
     assert (call.outcome, call.note) == ("interested", "Three windows")
     assert len(await told(session, "call.concluded")) == 1
+
+
+async def test_a_recording_is_deleted_when_its_time_is_over_and_not_before(ring, session, take_on, hub, clock):
+    await take_on("Anna", extension="101")
+    await ring(*answered())
+    [call] = await all_of(session, Call)
+    kept = await hub.files.keep(files.once(b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(64)), name="call.wav")
+    async with hub.database.transaction() as opened:
+        stored = await files.note(opened, kept, at=clock.now())
+        opened.add(
+            CallRecording(
+                call_id=call.id,
+                external_id="r1",
+                reference="r1",
+                state="stored",
+                file_id=stored.id,
+                created_at=clock.now(),
+                expires_at=clock.now() + timedelta(days=30),
+            )
+        )
+    for days, state in ((29, "stored"), (2, "deleted")):
+        clock.advance(timedelta(days=days))
+        async with hub.database.transaction() as opened:
+            forgotten = await telephony.forget_recordings(opened, now=clock.now())
+        [recording] = await all_of(session, CallRecording)
+        assert (recording.state, forgotten) == (state, [kept.path] if state == "deleted" else [])
+    assert await session.scalar(select(func.count()).select_from(StoredFile)) == 0

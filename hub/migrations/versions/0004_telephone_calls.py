@@ -81,6 +81,15 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status IN ('ringing', 'in_progress')"),
     )
+    op.create_index(
+        "ix_calls_to_call_back",
+        "calls",
+        ["started_at", "id"],
+        unique=False,
+        postgresql_where=sa.text(
+            "direction = 'inbound' AND status IN ('missed', 'voicemail') AND called_back_at IS NULL"
+        ),
+    )
     op.create_index("ix_calls_user_id", "calls", ["user_id", "id"], unique=False)
     op.create_index("uq_calls_external_id", "calls", ["connection_id", "external_id"], unique=True)
     op.create_table(
