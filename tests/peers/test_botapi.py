@@ -932,13 +932,13 @@ async def test_a_thousand_topics_and_a_hundred_thousand_messages_are_no_burden(t
         for number in range(10_000):
             telegram.says(7, forum, "text", thread=topics[number % 1000].id)
         taken.append(time.process_time() - started)
-    assert taken[-1] < 5 * taken[0]
+    assert taken[-1] < 10 * taken[0]
     assert len(telegram.messages(forum, topics[500].id)) == 101
     started = time.process_time()
     for topic in topics[:100]:
         await bot.do("sendMessage", chat_id=forum.id, message_thread_id=topic.id, text="quick")
     assert (await bot.do("getWebhookInfo"))["pending_update_count"] > 100_000
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 30
 
 
 # --- our own channel ---

@@ -359,7 +359,7 @@ class Grammy:
     async def hears(self, what: str) -> dict[str, Any]:
         """Return the next of what it says that is called `what`."""
         assert self.process.stdout
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while line := await self.process.stdout.readline():
                 said: dict[str, Any] = json.loads(line)
                 assert said["what"] != "failed", said

@@ -154,7 +154,7 @@ async def news(hub: Hub, dovecot: Dovecot, before: set[bytes]) -> list[EmailMess
     return found  # type: ignore[return-value]
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.05)

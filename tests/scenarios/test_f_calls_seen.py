@@ -15,6 +15,7 @@ from tests.scenarios.test_a_request_seen import _sign_in, address, page
 __all__ = ["address", "dialling", "page"]  # fixtures
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=20_000)
 
 LINE = "+74951112233"
 
