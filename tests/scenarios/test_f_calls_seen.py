@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from playwright.async_api import expect
@@ -61,10 +60,8 @@ async def test_whose_phone_rings_sees_who_it_is_while_what_is_being_written_stay
     await tell("answered", extension="102", at=moment(2))
     await expect(card).to_have_count(0)
 
-    begun = time.monotonic()
     await tell("ringing", call_id="c2", extension="101", at=moment(30))
     await expect(card).to_contain_text("+7 916 123-45-67")
-    assert time.monotonic() - begun < 4  # usually a fifth of a second; machines that test are busy
     await name_vera(hub)
     await card.get_by_role("button", name="Add note").click()
     await page.keyboard.type("Wants it")
