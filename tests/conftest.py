@@ -112,8 +112,16 @@ def clock() -> MovableClock:
     return MovableClock(MONDAY_TEN)
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where compiled templates are kept from one test to the next."""
+    return tmp_path_factory.mktemp("templates")
+
+
 @pytest.fixture
-def settings(tmp_path: Path, database_url: str) -> Settings:
+def settings(tmp_path: Path, database_url: str, compiled_templates: Path) -> Settings:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "templates").symlink_to(compiled_templates)
     return Settings(state_dir=tmp_path / "state", database_url=database_url)
 
 
@@ -141,12 +149,22 @@ async def client(hub: Hub) -> AsyncIterator[TestClient[Any, Any]]:
         yield opened
 
 
+_hashes: list[str] = []
+
+
+async def _hashed() -> str:
+    """Return the hash of PASSWORD, made once: it is meant to be slow."""
+    if not _hashes:
+        _hashes.append(await auth.hash_password(PASSWORD))
+    return _hashes[0]
+
+
 @pytest.fixture
 async def take_on(hub: Hub) -> Callable[..., Awaitable[User]]:
     """Takes somebody on: `anna = await take_on("Anna")`."""
 
     async def add(name: str, role: Role = Role.MANAGER, *, password: bool = False, **more: Any) -> User:
-        password_hash = await auth.hash_password(PASSWORD) if password else None
+        password_hash = await _hashed() if password else None
         async with hub.database.transaction() as session:
             return await users.add(
                 session,

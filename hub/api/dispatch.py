@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -67,9 +68,14 @@ def make_api(endpoints: Sequence[Endpoint], around: Surroundings) -> web.Applica
         app.router.add_route(endpoint.method, path, route.answer, expect_handler=transport.expect)
         if endpoint.method == "GET":
             app.router.add_route("HEAD", path, route.answer, expect_handler=transport.expect)
-    description = describe(endpoints, server="/api" + VERSION_PREFIX, version=around.version)
-    documentation.add_pages(app, VERSION_PREFIX, description, around.assets_url)
+    documentation.add_pages(app, VERSION_PREFIX, _described(tuple(endpoints), around.version), around.assets_url)
     return app
+
+
+@lru_cache(maxsize=8)
+def _described(endpoints: tuple[Endpoint, ...], version: str) -> dict[str, Any]:
+    """Return the description, which takes a quarter of a second to make, once a process."""
+    return describe(endpoints, server="/api" + VERSION_PREFIX, version=version)
 
 
 class _Nothing(msgspec.Struct):

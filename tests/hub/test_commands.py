@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-import time
+import subprocess
+import sys
 
 import pytest
 
@@ -20,16 +21,21 @@ from tests.hub.command_line import Switchyard
 ANNA = ("user", "add", "anna@example.com", "--name", "Anna", "--role", "manager")
 
 
-async def test_help_comes_at_once_and_names_every_command(switchyard):
-    fastest = 9.0
-    for _ in range(3):
-        began = time.monotonic()
-        ended = switchyard("--help")
-        fastest = min(fastest, time.monotonic() - began)
+async def test_help_names_every_command(switchyard):
+    ended = switchyard("--help")
     assert ended.code == 0
     for name in ("serve", "migrate", "user", "token", "connection", "delivery", "demo", "doctor", "backup", "restore"):
         assert f"\n    {name} " in ended.out
-    assert fastest < 0.3
+
+
+def test_help_waits_for_no_heavy_library():
+    """Help comes at once because nothing slow is loaded for it; that holds on a slow machine too."""
+    parsed = (
+        "import sys; from hub import cli; cli.make_parser().format_help();"
+        "print(*sorted({'aiohttp', 'sqlalchemy', 'asyncpg', 'aiogram', 'pydantic', 'jinja2'} & sys.modules.keys()))"
+    )
+    ended = subprocess.run([sys.executable, "-c", parsed], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == []
 
 
 def _every_command(parser, path=()):
