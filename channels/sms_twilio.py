@@ -19,7 +19,6 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
-from urllib.parse import quote
 
 from pydantic import Field, SecretStr
 
@@ -51,15 +50,15 @@ from channels.errors import (
     WindowClosed,
 )
 from channels.fields import Fields
-from channels.http import Answer, origin_of
+from channels.http import Answer
 from channels.sms import Said
 from channels.sms_twilio_said import NO_SUCH_PEER, OPTED_OUT, PREFIX, USER_ID
+from channels.twilio_account import CREDENTIALS, Account
 from core.kernel import addresses
 from core.kernel.addresses import PHONE, Address
 from core.kernel.envelopes import Claim, Event, Trust
 from webhooks.request import RawRequest, Reply
 
-API = "https://api.twilio.com"
 CONTENT_API = "https://content.twilio.com"
 WHATSAPP = "whatsapp"
 WINDOW = timedelta(hours=24)
@@ -69,7 +68,6 @@ _CONTENT_SID = re.compile(r"HX[0-9a-f]{32}")
 # https://www.twilio.com/docs/api/errors
 _WINDOW_CLOSED = {"63016"}
 _THROTTLED = {"20429", "14107", "21611", "30001", "63018"}
-_CREDENTIALS = {"20003", "20005", "20404", "20403"}
 _SENDER_WRONG = {"21212", "21603", "21606", "21659", "21660", "21703", "30002", "63007"}
 
 
@@ -118,9 +116,8 @@ class TwilioSms(sms.SmsPeers):
         )
 
     def __init__(self, settings: Settings) -> None:
-        self._api = settings.base_url.rstrip("/") or API
+        self._account = Account(settings.account_sid, settings.auth_token, settings.base_url, _error)
         self._content_api = settings.base_url.rstrip("/") or CONTENT_API
-        self._sid = settings.account_sid.strip()
         self._token = settings.auth_token
         self._shared_key = settings.shared_key
         self._sender = settings.sender.strip()
@@ -226,7 +223,9 @@ class TwilioSms(sms.SmsPeers):
             form.append(("Body", sms.words(part, with_links=True)))
         if callback := sms.status_url(tools, part):
             form.append(("StatusCallback", callback))
-        answer = await tools.http.call("POST", self._url("Messages.json"), form=form, headers=self._headers)
+        answer = await tools.http.call(
+            "POST", self._account.url("Messages.json"), form=form, headers=self._account.headers
+        )
         if not answer.is_fine:
             raise _error(answer)
         said = Fields(answer.object())
@@ -243,8 +242,8 @@ class TwilioSms(sms.SmsPeers):
         Raises:
             Temporary: try again. Undeliverable: it is gone.
         """
-        is_theirs = origin_of(reference) in (origin_of(self._api), origin_of(API))
-        chunks, content_type, size = await tools.http.stream(reference, headers=self._headers if is_theirs else None)
+        headers = self._account.headers if self._account.is_theirs(reference) else None
+        chunks, content_type, size = await tools.http.stream(reference, headers=headers)
         return Fetched(chunks, content_type, size)
 
     async def check(self, tools: Tools) -> Checked:
@@ -253,20 +252,7 @@ class TwilioSms(sms.SmsPeers):
         Raises:
             ChannelError: the account cannot be used.
         """
-        answer = await tools.http.call(
-            "GET", f"{self._api}/2010-04-01/Accounts/{self._sid}.json", headers=self._headers
-        )
-        if not answer.is_fine:
-            raise _error(answer)
-        account = Fields(answer.object())
-        if account.text("status") not in ("active", ""):
-            raise Misconfigured(f"The Twilio account is {account.text('status')}. See the console")
-        facts = {"account": account.text("friendly_name"), "type": account.text("type")}
-        balance = await tools.http.call("GET", self._url("Balance.json"), headers=self._headers)
-        if balance.is_fine:
-            left = Fields(balance.object())
-            facts["balance"] = f"{left.text('balance')} {left.text('currency')}".strip()
-        return Checked("Twilio knows the account", sms.without_empty(facts))
+        return await self._account.check(tools)
 
     async def setup(self, tools: Tools) -> str:
         """Point the number's webhook for messages to us.
@@ -279,7 +265,7 @@ class TwilioSms(sms.SmsPeers):
             return f"Enter {tools.hook_url} in Twilio's console, as the address for incoming messages, method POST"
         if number.text("sms_url") == tools.hook_url and number.text("sms_method") == "POST":
             return f"{self._sender} already points to us"
-        await self._point(number, tools.hook_url, tools)
+        await self._account.change(number, {"SmsUrl": tools.hook_url, "SmsMethod": "POST"}, tools)
         return f"{self._sender} now sends its messages to us"
 
     async def teardown(self, tools: Tools) -> None:
@@ -290,7 +276,7 @@ class TwilioSms(sms.SmsPeers):
         """
         number = await self._number(tools)
         if number is not None and number.text("sms_url") == tools.hook_url:
-            await self._point(number, "", tools)
+            await self._account.change(number, {"SmsUrl": "", "SmsMethod": "POST"}, tools)
 
     async def templates(self, tools: Tools) -> Sequence[KnownTemplate]:
         """List the content templates of the account.
@@ -299,11 +285,9 @@ class TwilioSms(sms.SmsPeers):
             ChannelError: as in `send`.
         """
         url = f"{self._content_api}/v1/ContentAndApprovals"
-        answer = await tools.http.call("GET", url, query={"PageSize": "200"}, headers=self._headers)
-        if not answer.is_fine:
-            raise _error(answer)
+        listed = await self._account.get(url, tools, {"PageSize": "200"})
         found = []
-        for content in Fields(answer.object()).items("contents"):
+        for content in listed.items("contents"):
             types = content.at("types")
             body = next((types.text(name, "body") for name in types.keys() if types.text(name, "body")), "")  # noqa: SIM118
             state = content.text("approval_requests", "status")
@@ -331,29 +315,11 @@ class TwilioSms(sms.SmsPeers):
             return Address(WHATSAPP, peer.removeprefix(PREFIX).removeprefix("+"))
         return super().address_of(peer)
 
-    @property
-    def _headers(self) -> dict[str, str]:
-        return sms.basic(self._sid, self._token.get_secret_value())
-
-    def _url(self, resource: str) -> str:
-        return f"{self._api}/2010-04-01/Accounts/{quote(self._sid, safe='')}/{resource}"
-
     async def _number(self, tools: Tools) -> Fields | None:
         """Ask for our number; None for senders that are none, or not of this account."""
         if not self._sender.startswith("+"):
             return None
-        url = self._url("IncomingPhoneNumbers.json")
-        answer = await tools.http.call("GET", url, query={"PhoneNumber": self._sender}, headers=self._headers)
-        if not answer.is_fine:
-            raise _error(answer)
-        return next(iter(Fields(answer.object()).items("incoming_phone_numbers")), None)
-
-    async def _point(self, number: Fields, url: str, tools: Tools) -> None:
-        resource = self._url(f"IncomingPhoneNumbers/{number.id('sid')}.json")
-        form = {"SmsUrl": url, "SmsMethod": "POST"}
-        answer = await tools.http.call("POST", resource, form=form, headers=self._headers, repeatable=True)
-        if not answer.is_fine:
-            raise _error(answer)
+        return await self._account.number(self._sender, tools)
 
 
 # --- errors ---
@@ -378,7 +344,7 @@ def _meaning(code: str, message: str, answer: Answer) -> ChannelError:
         return WindowClosed(f"More than 24 hours since their last message: send a template. {text}", code=code)
     if code in _THROTTLED or answer.status == 429:
         return Throttled(text, answer.retry_after, code=code)
-    if code in _CREDENTIALS:
+    if code in CREDENTIALS:
         return Unauthorised(f"{text}. Check the account SID and the auth token", code=code)
     if code in _SENDER_WRONG:
         return Misconfigured(f"{text}. Check the sender in the connection's settings", code=code)

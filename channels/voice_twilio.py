@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -28,15 +28,14 @@ from channels import voice_twilio_calls as calls
 from channels.contract import Checked, Dial, Dialled, Fetched, Group, ParseContext, Routed, Tools
 from channels.errors import ChannelError, Misconfigured, Throttled, Unauthorised, Uncertain, Undeliverable
 from channels.fields import Fields
-from channels.http import Answer, origin_of
+from channels.http import Answer
+from channels.twilio_account import CREDENTIALS, Account
 from core.kernel.envelopes import Event
 from webhooks.request import RawRequest, Reply
 
-API = "https://api.twilio.com"
-
 # https://www.twilio.com/docs/api/errors
 _THROTTLED = {"20429"}
-_CREDENTIALS = {"20003", "20005", "20404", "20403", "10001"}
+_CREDENTIALS = CREDENTIALS | {"10001"}
 _CALLER_WRONG = {"21210", "21212", "21213", "21603", "21606"}
 _FORBIDDEN = {
     "21215": "Calls to this country are not allowed: see “Voice geographic permissions” in Twilio's console",
@@ -101,8 +100,7 @@ class TwilioVoice(voice.Consulted):
             return given
 
     def __init__(self, settings: Settings) -> None:
-        self._api = settings.base_url.rstrip("/") or API
-        self._sid = settings.account_sid.strip()
+        self._account = Account(settings.account_sid, settings.auth_token, settings.base_url, _error)
         self._token = settings.auth_token
         self._shared_key = settings.shared_key
         self._secret = settings.secret
@@ -172,7 +170,9 @@ class TwilioVoice(voice.Consulted):
         if tools.hook_url:
             form += [("StatusCallback", f"{tools.hook_url}?{query}"), ("StatusCallbackMethod", "POST")]
             form += [("StatusCallbackEvent", event) for event in calls.EVENTS]
-        answer = await tools.http.call("POST", self._url("Calls.json"), form=form, headers=self._headers)
+        answer = await tools.http.call(
+            "POST", self._account.url("Calls.json"), form=form, headers=self._account.headers
+        )
         if not answer.is_fine:
             raise _error(answer)
         sid = Fields(answer.object()).id("sid")
@@ -187,12 +187,14 @@ class TwilioVoice(voice.Consulted):
             Unauthorised: our credentials do not open it. Temporary: try again. Undeliverable: it is gone.
         """
         url = reference
-        is_theirs = origin_of(reference) in (origin_of(API), origin_of(self._api))
+        is_theirs = self._account.is_theirs(reference)
         if is_theirs:
             path = urlsplit(reference).path
-            url = self._api + path + ("" if path.endswith((".mp3", ".wav")) else ".mp3")
+            url = self._account.api + path + ("" if path.endswith((".mp3", ".wav")) else ".mp3")
         try:
-            chunks, content_type, size = await tools.http.stream(url, headers=self._headers if is_theirs else None)
+            chunks, content_type, size = await tools.http.stream(
+                url, headers=self._account.headers if is_theirs else None
+            )
         except Undeliverable as error:
             if is_theirs and error.code in ("401", "403"):
                 raise Unauthorised(
@@ -208,19 +210,7 @@ class TwilioVoice(voice.Consulted):
         Raises:
             ChannelError: the account cannot be used.
         """
-        url = f"{self._api}/2010-04-01/Accounts/{quote(self._sid, safe='')}.json"
-        answer = await tools.http.call("GET", url, headers=self._headers)
-        if not answer.is_fine:
-            raise _error(answer)
-        account = Fields(answer.object())
-        if account.text("status") not in ("active", ""):
-            raise Misconfigured(f"The Twilio account is {account.text('status')}. See the console")
-        facts = {"account": account.text("friendly_name"), "type": account.text("type")}
-        balance = await tools.http.call("GET", self._url("Balance.json"), headers=self._headers)
-        if balance.is_fine:
-            left = Fields(balance.object())
-            facts["balance"] = f"{left.text('balance')} {left.text('currency')}".strip()
-        return Checked("Twilio knows the account", sms.without_empty(facts))
+        return await self._account.check(tools)
 
     async def setup(self, tools: Tools) -> str:
         """Have the number report to us and, where phones to ring are named, ask us what to do with calls.
@@ -228,7 +218,7 @@ class TwilioVoice(voice.Consulted):
         Raises:
             ChannelError: Twilio does not let us; the message says what to do by hand.
         """
-        number = await self._number(tools) if self._caller_id else None
+        number = await self._account.number(self._caller_id, tools) if self._caller_id else None
         wanted = {"StatusCallback": tools.hook_url, "StatusCallbackMethod": "POST"}
         if self._phones:
             wanted |= {"VoiceUrl": tools.hook_url, "VoiceMethod": "POST"}
@@ -237,7 +227,7 @@ class TwilioVoice(voice.Consulted):
             return f"Enter {tools.hook_url} in Twilio's console, at the number under {what}, method POST"
         if all(number.text(_said_as(name)) == value for name, value in wanted.items()):
             return f"{self._caller_id} already reports to us"
-        await self._change(number, wanted, tools)
+        await self._account.change(number, wanted, tools)
         if self._phones:
             return f"{self._caller_id} now rings the phones named here, and reports to us"
         return f"{self._caller_id} now reports its calls to us; who is rung is left as it was"
@@ -248,14 +238,14 @@ class TwilioVoice(voice.Consulted):
         Raises:
             ChannelError: it could not be done.
         """
-        number = await self._number(tools) if self._caller_id else None
+        number = await self._account.number(self._caller_id, tools) if self._caller_id else None
         if number is None:
             return
         ours = {
             name: "" for name in ("VoiceUrl", "StatusCallback") if number.text(_said_as(name)) == tools.hook_url != ""
         }
         if ours:
-            await self._change(number, ours, tools)
+            await self._account.change(number, ours, tools)
 
     def _address_of(self, extension: str) -> str:
         for phone in self._phones:
@@ -270,36 +260,11 @@ class TwilioVoice(voice.Consulted):
         return found.address
 
     async def _first_number(self, tools: Tools) -> str:
-        answer = await tools.http.call(
-            "GET", self._url("IncomingPhoneNumbers.json"), query={"PageSize": "1"}, headers=self._headers
-        )
-        if not answer.is_fine:
-            raise _error(answer)
-        found = Fields(answer.object()).text("incoming_phone_numbers", 0, "phone_number")
+        numbers = await self._account.get(self._account.url("IncomingPhoneNumbers.json"), tools, {"PageSize": "1"})
+        found = numbers.text("incoming_phone_numbers", 0, "phone_number")
         if not found:
             raise Misconfigured("The Twilio account has no number to call from. Enter one in the connection's settings")
         return found
-
-    async def _number(self, tools: Tools) -> Fields | None:
-        """Ask for our number; None for one that is not of this account."""
-        url = self._url("IncomingPhoneNumbers.json")
-        answer = await tools.http.call("GET", url, query={"PhoneNumber": self._caller_id}, headers=self._headers)
-        if not answer.is_fine:
-            raise _error(answer)
-        return next(iter(Fields(answer.object()).items("incoming_phone_numbers")), None)
-
-    async def _change(self, number: Fields, form: dict[str, str], tools: Tools) -> None:
-        resource = self._url(f"IncomingPhoneNumbers/{number.id('sid')}.json")
-        answer = await tools.http.call("POST", resource, form=form, headers=self._headers, repeatable=True)
-        if not answer.is_fine:
-            raise _error(answer)
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        return sms.basic(self._sid, self._token.get_secret_value())
-
-    def _url(self, resource: str) -> str:
-        return f"{self._api}/2010-04-01/Accounts/{quote(self._sid, safe='')}/{resource}"
 
 
 def _said_as(parameter: str) -> str:
