@@ -21,17 +21,12 @@ From Slack's documentation: `chat.postMessage`, `chat.update`, `chat.postEphemer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
-from pydantic import Field, SecretStr
-
 from channels import desk_slack_events, slack_events
 from channels.contract import (
-    ChannelSettings,
     Checked,
-    Fetched,
     Group,
     OutgoingFile,
     ParseContext,
@@ -41,9 +36,9 @@ from channels.contract import (
 from channels.desk_contract import Abilities, Card, DeskEvent, Key, Place, PlaceGone
 from channels.desk_posts import Piece, addresses, asking, is_page, patiently, pieces, runs
 from channels.errors import Uncertain, Undeliverable
-from channels.slack_app import App
+from channels.slack_app import InWorkspace
 from channels.slack_events import escaped
-from webhooks.request import RawRequest, Reply
+from webhooks.request import RawRequest
 
 _NO_THREAD = frozenset({"thread_not_found", "invalid_thread_ts", "cannot_reply_to_message"})
 _LONGEST_LABEL = 75
@@ -51,7 +46,7 @@ _MOST_IN_ROW = 25
 _MOST_FILES = 10
 
 
-class SlackDesk:
+class SlackDesk(InWorkspace):
     """The desk in a Slack workspace."""
 
     kind: ClassVar[str] = "desk_slack"
@@ -60,37 +55,7 @@ class SlackDesk:
     account = ""
     abilities: ClassVar[Abilities] = Abilities(text=3_000, threads=True)
 
-    class Settings(ChannelSettings):
-        """What an administrator fills in."""
-
-        signing_secret: SecretStr = Field(
-            title="Signing secret",
-            description="On the app's page at api.slack.com: Basic Information, App Credentials.",
-        )
-        bot_token: SecretStr = Field(
-            title="Bot token", description="It begins with xoxb-. On the app's page: OAuth & Permissions."
-        )
-
-    def __init__(self, settings: Settings) -> None:
-        self._app = App(settings.signing_secret, settings.bot_token, settings.base_url)
-
     # --- what comes in ---
-
-    def handshake(self, request: RawRequest) -> Reply | None:
-        """Answer the challenge Slack sends when the hook's address is entered.
-
-        Raises:
-            BadSignature, NotConfigured: it is not signed with our secret.
-        """
-        return self._app.handshake(request)
-
-    def verify(self, request: RawRequest, now: datetime) -> None:
-        """Check the signature and that it is not older than five minutes.
-
-        Raises:
-            BadSignature, NotConfigured: it is not genuine.
-        """
-        self._app.verify(request, now)
 
     def route(self, request: RawRequest) -> Routed:
         """Tell what the request is a repeat of and in which thread it happened.
@@ -107,18 +72,6 @@ class SlackDesk:
             Malformed: it cannot be read.
         """
         return desk_slack_events.events(slack_events.read(request))
-
-    def acknowledge(self, request: RawRequest, reference: str) -> Reply:
-        """Say nothing: what is answered to a slash command would be shown to whoever typed it."""
-        return Reply(content_type="text/plain")
-
-    async def fetch_media(self, reference: str, tools: Tools) -> Fetched:
-        """Open a file; the token goes along to Slack's own addresses only.
-
-        Raises:
-            Temporary, Undeliverable: as in the contract.
-        """
-        return await self._app.open_file(reference, tools)
 
     # --- what goes out ---
 

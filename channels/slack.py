@@ -18,17 +18,12 @@ From Slack's documentation: "Verifying requests from Slack", "The Events API", `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, ClassVar
-
-from pydantic import Field, SecretStr
 
 from channels import slack_events
 from channels.contract import (
     Capability,
-    ChannelSettings,
     Checked,
-    Fetched,
     Group,
     Media,
     ParseContext,
@@ -40,18 +35,18 @@ from channels.contract import (
     Tools,
 )
 from channels.errors import ChannelError, Temporary, Uncertain
-from channels.slack_app import App
+from channels.slack_app import InWorkspace
 from channels.slack_events import SCHEME, escaped
 from core.kernel.addresses import Address
 from core.kernel.envelopes import Event
-from webhooks.request import RawRequest, Reply
+from webhooks.request import RawRequest
 
 _MOST_BYTES = 50 * 1024 * 1024  # Slack takes a gigabyte; a file is held in memory while it is sent
 _LONGEST_SECTION = 3_000
 _FILE = Media(_MOST_BYTES)
 
 
-class Slack:
+class Slack(InWorkspace):
     """Speaks with people in Slack."""
 
     kind: ClassVar[str] = "slack"
@@ -67,37 +62,7 @@ class Slack:
         capabilities=frozenset({Capability.BUTTONS, Capability.REPLY_TO, Capability.START}),
     )
 
-    class Settings(ChannelSettings):
-        """What an administrator fills in."""
-
-        signing_secret: SecretStr = Field(
-            title="Signing secret",
-            description="On the app's page at api.slack.com: Basic Information, App Credentials.",
-        )
-        bot_token: SecretStr = Field(
-            title="Bot token", description="It begins with xoxb-. On the app's page: OAuth & Permissions."
-        )
-
-    def __init__(self, settings: Settings) -> None:
-        self._app = App(settings.signing_secret, settings.bot_token, settings.base_url)
-
     # --- what comes in ---
-
-    def handshake(self, request: RawRequest) -> Reply | None:
-        """Answer the challenge Slack sends when the hook's address is entered.
-
-        Raises:
-            BadSignature, NotConfigured: it is not signed with our secret.
-        """
-        return self._app.handshake(request)
-
-    def verify(self, request: RawRequest, now: datetime) -> None:
-        """Check the signature and that it is not older than five minutes.
-
-        Raises:
-            BadSignature, NotConfigured: it is not genuine.
-        """
-        self._app.verify(request, now)
 
     def route(self, request: RawRequest) -> Routed:
         """Tell what the request is a repeat of and where it was said.
@@ -114,10 +79,6 @@ class Slack:
             Malformed: it cannot be read.
         """
         return slack_events.events(slack_events.read(request))
-
-    def acknowledge(self, request: RawRequest, reference: str) -> Reply:
-        """Say nothing: what is answered to a slash command would be shown to whoever typed it."""
-        return Reply(content_type="text/plain")
 
     # --- what goes out ---
 
@@ -176,14 +137,6 @@ class Slack:
         return tuple(f"{channel}:{name}" for name in names)
 
     # --- what can be asked ---
-
-    async def fetch_media(self, reference: str, tools: Tools) -> Fetched:
-        """Open a file; the token goes along to Slack's own addresses only.
-
-        Raises:
-            Temporary, Undeliverable: as in the contract.
-        """
-        return await self._app.open_file(reference, tools)
 
     async def profile(self, peer: str, tools: Tools) -> Profile | None:
         """Ask who somebody is; None for channels, where many speak.

@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from channels import slack_answers, slack_events
-from channels.contract import Fetched, OutgoingFile, Tools
+from channels.contract import ChannelSettings, Fetched, OutgoingFile, Tools
 from channels.errors import ChannelError, Misconfigured, Temporary, Undeliverable
 from channels.fields import Fields
 from channels.http import Answer, origin_of
@@ -227,3 +227,49 @@ class App:
             headers={**self.headers, **({} if is_form else {"Content-Type": "application/json; charset=utf-8"})},
             repeatable=repeatable,
         )
+
+
+class InWorkspace:
+    """What the customers' channel and the desk have in common: settings, and how what comes in is checked."""
+
+    class Settings(ChannelSettings):
+        """What an administrator fills in."""
+
+        signing_secret: SecretStr = Field(
+            title="Signing secret",
+            description="On the app's page at api.slack.com: Basic Information, App Credentials.",
+        )
+        bot_token: SecretStr = Field(
+            title="Bot token", description="It begins with xoxb-. On the app's page: OAuth & Permissions."
+        )
+
+    def __init__(self, settings: Settings) -> None:
+        self._app = App(settings.signing_secret, settings.bot_token, settings.base_url)
+
+    def handshake(self, request: RawRequest) -> Reply | None:
+        """Answer the challenge Slack sends when the hook's address is entered.
+
+        Raises:
+            BadSignature, NotConfigured: it is not signed with our secret.
+        """
+        return self._app.handshake(request)
+
+    def verify(self, request: RawRequest, now: datetime) -> None:
+        """Check the signature and that it is not older than five minutes.
+
+        Raises:
+            BadSignature, NotConfigured: it is not genuine.
+        """
+        self._app.verify(request, now)
+
+    def acknowledge(self, request: RawRequest, reference: str) -> Reply:
+        """Say nothing: what is answered to a slash command would be shown to whoever typed it."""
+        return Reply(content_type="text/plain")
+
+    async def fetch_media(self, reference: str, tools: Tools) -> Fetched:
+        """Open a file; the token goes along to Slack's own addresses only.
+
+        Raises:
+            Temporary, Undeliverable: as in the contract.
+        """
+        return await self._app.open_file(reference, tools)
