@@ -17,6 +17,7 @@ from core.kernel.errors import NotFound, Rejected
 from core.people.contacts import Contact, ContactIdentity
 from core.staff import absences, workspace
 from core.staff.access import Reach, Rights
+from core.staff.audit import AuditEntry
 from core.staff.audit import note as audit_note
 from core.staff.users import Presence, Role, User
 from core.talk import calls
@@ -263,6 +264,17 @@ async def listen(
             client=client,
         )
     return stored
+
+
+async def was_heard(session: AsyncSession, user_id: int, call_id: int, *, since: datetime) -> bool:
+    """Tell whether the audit log knows that somebody listened to a call after `since`."""
+    known = select(AuditEntry.id).where(
+        AuditEntry.action == "call.listened",
+        AuditEntry.user_id == user_id,
+        AuditEntry.entity_id == call_id,
+        AuditEntry.created_at > since,
+    )
+    return await session.scalar(known.limit(1)) is not None
 
 
 async def forget_recordings(session: AsyncSession, *, now: datetime, limit: int = 500) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from aiohttp import web
 from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from core.kernel import addresses
@@ -18,7 +17,6 @@ from core.people.contacts import Contact, ContactIdentity
 from core.sales.deals import Deal
 from core.staff import access
 from core.staff.access import Reach
-from core.staff.audit import AuditEntry
 from core.talk import calls
 from core.talk.calls import IN_VAIN, UNDER_WAY, Call
 from core.work.tasks import OPEN_STATUSES, Task
@@ -248,16 +246,10 @@ async def recording(request: web.Request) -> web.StreamResponse:
                 call,
                 at=now,
                 client=client_of(request, hub.settings),
-                is_new=request.method == "GET" and not await _heard(session, who.rights.user_id, call.id, now=now),
+                is_new=request.method == "GET"
+                and not await telephony.was_heard(session, who.rights.user_id, call.id, since=now - _HEARD_FOR),
             )
     except DomainError as error:
         return problem(request, guest(request), error)
     ending = mimetypes.guess_extension(stored.content_type) or ""
     return await files_door.stream(request, hub, stored, f"call-{call.id}{ending}")
-
-
-async def _heard(session: AsyncSession, user_id: int, call_id: int, *, now: Any) -> bool:
-    """Whether somebody began to listen a moment ago: a player asks for a recording piece by piece."""
-    begun = AuditEntry.action == "call.listened", AuditEntry.created_at > now - _HEARD_FOR
-    found = select(AuditEntry.id).where(*begun, AuditEntry.user_id == user_id, AuditEntry.entity_id == call_id)
-    return await session.scalar(found.limit(1)) is not None

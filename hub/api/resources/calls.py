@@ -16,7 +16,6 @@ from core.people.contacts import Contact
 from core.sales.deals import Deal
 from core.staff import access, users
 from core.staff.access import Reach
-from core.staff.audit import AuditEntry
 from core.staff.teams import TeamMember
 from core.staff.users import User
 from core.talk import calls
@@ -311,13 +310,7 @@ async def _is_new_listening(call: Call, call_id: int) -> bool:
         return True
     if piece[1] and int(piece[1]) == 0:
         return not piece[2] or int(piece[2]) >= _PROBE
-    known = select(AuditEntry.id).where(
-        AuditEntry.action == "call.listened",
-        AuditEntry.user_id == call.user_id,
-        AuditEntry.entity_id == call_id,
-        AuditEntry.created_at > call.now - _ONE_LISTENING,
-    )
-    return await call.session.scalar(known.limit(1)) is None
+    return not await telephony.was_heard(call.session, call.user_id, call_id, since=call.now - _ONE_LISTENING)
 
 
 ENDPOINTS = (
