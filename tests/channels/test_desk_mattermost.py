@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from channels.contract import ParseContext
 from channels.desk_contract import Card, DeskGone, DeskPressed, DeskSaid, DeskStarted, Key, Place, PlaceGone
@@ -23,10 +21,12 @@ from core.kernel.envelopes import Attachment
 from tests.channels.payloads import NOW, desk_mattermost, mattermost
 from tests.channels.payloads.desk_mattermost import TOKEN, pressed
 from tests.channels.payloads.mattermost import BOB, DIRECT, MOMENT, POST, TOWN, US, post, said
-from tests.channels.provider import Provider, file, tools_for
-from tests.channels.test_mattermost import AT, ME, Hearing, Playing, until
+from tests.channels.provider import file, tools_for
+from tests.channels.test_mattermost import AT, ME, Playing, playing, running, until
 from webhooks.errors import BadSignature
 from webhooks.request import RawRequest
+
+__all__ = ["playing"]  # fixtures
 
 CONTEXT = ParseContext("RU", "Europe/Moscow", NOW)
 ROOT = "r" * 26
@@ -157,41 +157,19 @@ def test_what_our_people_did_not_say_is_nothing(found):
     assert parse(said(post(), event="post_deleted")) == []
 
 
-@pytest.fixture
-async def playing() -> AsyncIterator[tuple[Playing, str]]:
-    played = Playing(Provider())
-    app = web.Application()
-    app.router.add_get("/api/v4/websocket", played.line)
-    app.router.add_route("*", "/{path:.*}", played.rest.handle)
-    played.rest.answers("GET", "/api/v4/users/me", json=ME)
-    played.has()
-    async with TestServer(app) as server:
-        yield played, str(server.make_url("")).rstrip("/")
-        for line in played.lines:
-            await line.close()
-
-
 @asynccontextmanager
 async def listening(
     playing: tuple[Playing, str], cursor: Mapping[str, Any] | None = None
 ) -> AsyncIterator[tuple[Playing, Callable[[], list[Any]]]]:
     """Let the desk listen for the length of the block; return the server and what was heard."""
     played, url = playing
-    async with tools_for(url) as (tools, _):
-        hearing = Hearing(tools, cursor or {})
-        channel = make(url=url)
+    channel = make(url=url)
+    async with running(channel, url, cursor) as hearing:
 
         def heard() -> list[Any]:
             return [event for found in hearing.kept.values() for event in channel.parse(found.request, CONTEXT)]
 
-        task = asyncio.create_task(channel.run(hearing))
-        try:
-            await until(lambda: "well" in hearing.states or task.done())
-            yield played, heard
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        yield played, heard
 
 
 async def test_in_a_channel_of_many_all_is_heard_except_ourselves(playing):

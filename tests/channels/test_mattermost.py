@@ -14,7 +14,7 @@ from aiohttp import WSCloseCode, web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr, ValidationError
 
-from channels.contract import Button, Item, ParseContext, Tools
+from channels.contract import Button, Item, Listener, ParseContext, Tools
 from channels.errors import (
     ChannelError,
     Misconfigured,
@@ -305,21 +305,28 @@ async def playing() -> AsyncIterator[tuple[Playing, str]]:
 
 
 @asynccontextmanager
-async def listening(
-    playing: tuple[Playing, str], cursor: Mapping[str, Any] | None = None
-) -> AsyncIterator[tuple[Playing, Hearing]]:
-    """Let the channel listen for the length of the block."""
-    played, url = playing
+async def running(channel: Listener, url: str, cursor: Mapping[str, Any] | None = None) -> AsyncIterator[Hearing]:
+    """Let a channel or a desk listen for the length of the block."""
     async with tools_for(url) as (tools, _):
         hearing = Hearing(tools, cursor or {})
-        task = asyncio.create_task(make(url=url).run(hearing))
+        task = asyncio.create_task(channel.run(hearing))
         try:
             await until(lambda: "well" in hearing.states or task.done())
-            yield played, hearing
+            yield hearing
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+@asynccontextmanager
+async def listening(
+    playing: tuple[Playing, str], cursor: Mapping[str, Any] | None = None
+) -> AsyncIterator[tuple[Playing, Hearing]]:
+    """Let our channel listen to the server for the length of the block."""
+    played, url = playing
+    async with running(make(url=url), url, cursor) as hearing:
+        yield played, hearing
 
 
 async def until(holds: Callable[[], bool]) -> None:
