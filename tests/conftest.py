@@ -26,6 +26,10 @@ from hub.app import Hub, open_hub
 from hub.database import Database, open_database, plain_url
 from hub.http import make_app
 from hub.settings import Settings
+from tests.peers import dovecot as dovecots
+from tests.peers import postfix as postfixes
+from tests.peers.dovecot import Dovecot
+from tests.peers.postfix import Postfix
 
 MONDAY_TEN = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"
@@ -222,3 +226,17 @@ VERA = {
     "utm_source": "google",
     "utm_campaign": "spring",
 }
+
+
+@pytest.fixture(scope="module")
+def dovecot() -> Iterator[Dovecot]:
+    """A real IMAP server, for the tests of one file."""
+    with dovecots.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
+    """A real SMTP server before it, for the tests of one file."""
+    with postfixes.running(dovecot) as server:
+        yield server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import email as parsing
 import email.policy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
@@ -30,24 +30,10 @@ from tests.channels import mailboxes
 from tests.channels.mailboxes import CONTEXT, USER, Saying, hearing, listening, saying
 from tests.channels.payloads import NOW
 from tests.channels.provider import file, part, tools_for
-from tests.peers import dovecot as dovecots
-from tests.peers import postfix as postfixes
 from tests.peers.dovecot import PASSWORDS, Dovecot
 from tests.peers.postfix import Postfix
 
 SALES = "sales@hub.test"
-
-
-@pytest.fixture(scope="module")
-def dovecot() -> Iterator[Dovecot]:
-    with dovecots.running() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
-    with postfixes.running(dovecot) as server:
-        yield server
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import asyncio
 import email
 import email.policy
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from email.message import EmailMessage
 from email.utils import make_msgid
@@ -33,8 +33,6 @@ from hub.app import Hub, open_hub
 from hub.listeners import Listeners
 from hub.settings import Settings
 from tests.channels.provider import Provider, playing
-from tests.peers import dovecot as dovecots
-from tests.peers import postfix as postfixes
 from tests.peers.dovecot import PASSWORDS, Dovecot
 from tests.peers.postfix import Postfix
 from webhooks.deliveries import Delivery
@@ -44,18 +42,6 @@ ANNA = "sales@hub.test"
 MESSAGES = r"/2010-04-01/Accounts/AC1/Messages\.json"
 WORDS = "Добрый день, Вера!\n\nПриедем завтра в 10, замер бесплатный."
 SIGNATURE = "\n\n-- \nАнна Петрова\nОтдел продаж, +7 495 000-00-00"
-
-
-@pytest.fixture(scope="module")
-def dovecot() -> Iterator[Dovecot]:
-    with dovecots.running() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
-    with postfixes.running(dovecot) as server:
-        yield server
 
 
 @pytest.fixture

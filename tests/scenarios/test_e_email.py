@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -18,25 +18,11 @@ from core.talk.conversations import Conversation, Message
 from hub import connections, replies, worker
 from hub.app import Hub
 from hub.listeners import Listeners
-from tests.peers import dovecot as dovecots
-from tests.peers import postfix as postfixes
 from tests.peers.dovecot import PASSWORDS, Dovecot
 from tests.peers.postfix import Postfix
 
 US = "support@hub.test"
 VERA = "sales@hub.test"  # a second mailbox on the same server plays Vera's
-
-
-@pytest.fixture(scope="module")
-def dovecot() -> Iterator[Dovecot]:
-    with dovecots.running() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def postfix(dovecot: Dovecot) -> Iterator[Postfix]:
-    with postfixes.running(dovecot) as server:
-        yield server
 
 
 @pytest.fixture
