@@ -154,7 +154,7 @@ async def test_a_quiet_diary_is_not_asked_again_and_again(hub, running, take_on)
         while len(seen) < 2:
             seen += (await browser.next())[1]["ids"]["contact"]
         hub.live.wake()
-        await asyncio.sleep(0.2)
+        assert await browser.silent(0.2) is None
         looks = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
 
         async def count():
@@ -165,7 +165,7 @@ async def test_a_quiet_diary_is_not_asked_again_and_again(hub, running, take_on)
                 return await session.scalar(text(looks))
 
         before = await count()
-        await asyncio.sleep(1.2)
+        assert await browser.silent(1.2) is None
         assert await count() - before < 15
 
 
