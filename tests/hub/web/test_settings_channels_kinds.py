@@ -350,3 +350,5 @@ def test_the_words_of_settings_are_found_for_the_catalogues():
     assert {"WhatsApp", "Phone number ID", "Needed only to list the approved templates."} <= set(found)
     joined = b'class Settings(X):\n    a: str = Field("", title="A " "b", description=c)\n'
     assert [text for _, _, text, _ in field_texts.extract(io.BytesIO(joined), {}, (), {})] == ["A b"]
+    inherits = b'class SlackDesk(InWorkspace):\n    title: ClassVar[str] = "Desk: Slack"\n'
+    assert [text for _, _, text, _ in field_texts.extract(io.BytesIO(inherits), {}, (), {})] == ["Desk: Slack"]
