@@ -26,6 +26,8 @@ HOST = "127.0.0.1"
 OWNER = "hub"
 SUPERUSER = "postgres"
 LOG_LIMIT = 16 * 1024 * 1024
+GONE = ("", "Z", "X")
+"""What the state letter of a process says when it runs no more: none, a zombie, dead (proc(5))."""
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
 
 OPTIONS = {
@@ -144,9 +146,17 @@ class Cluster:
     def is_server(self, pid: int) -> bool:
         """Tell whether the process lives and is a PostgreSQL on this data (or is about to become it)."""
         state, arguments = _process(pid)
-        if state in ("", "Z", "X"):
+        if state in GONE:
             return False
         return any(Path(argument).name == "postgres" for argument in arguments) and str(self.data) in arguments
+
+    def has_ended(self, pid: int) -> bool:
+        """Tell whether the process that was the server is gone, or its number a stranger's.
+
+        A process that is ending has no arguments any more while its files and its port are still being closed.
+        """
+        state, arguments = _process(pid)
+        return state in GONE or (any(arguments) and not self.is_server(pid))
 
     def interrupt(self, pid: int) -> None:
         """Ask for a fast shutdown: https://www.postgresql.org/docs/current/server-shutdown.html."""

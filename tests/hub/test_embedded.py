@@ -18,6 +18,7 @@ import asyncpg
 import pytest
 
 from hub import embedded
+from hub.cluster import Cluster
 from hub.programs import ServerNotStarted, find_programs
 from hub.settings import libpq_url
 
@@ -155,6 +156,40 @@ async def test_the_one_who_started_it_may_leave_first(state):
         assert await query(url, "SELECT 1") == 1
         assert server_of(state) == server
     assert not lives(server)
+
+
+FORGETFUL = """
+import sys
+begin, end = (int(field) for field in open("/proc/self/stat").read().rpartition(")")[2].split()[45:47])
+with open("/proc/self/mem", "r+b", 0) as memory:
+    memory.seek(begin)
+    memory.write(bytes(end - begin))
+print("forgotten", flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_a_server_that_is_ending_has_not_ended(state):
+    """The kernel takes a process's memory, arguments included, before its files: seen on a busy machine."""
+    async with embedded.running(state):
+        cluster = Cluster.open(
+            state, port=0, bindir=None, user=None, options={}, shelter=state / "shelter", say=lambda _: None
+        )
+        server = server_of(state)
+        assert cluster.is_server(server)
+        assert not cluster.has_ended(server)
+        ending = subprocess.Popen(
+            [sys.executable, "-c", FORGETFUL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert ending.stdout is not None
+        assert ending.stdout.readline() == "forgotten\n"
+        assert lives(ending.pid)
+        assert not cluster.is_server(ending.pid)
+        assert not cluster.has_ended(ending.pid)
+        ending.communicate()
+        assert cluster.has_ended(ending.pid)
+        assert cluster.has_ended(os.getpid()), "a stranger with the server's number is not the server"
+    assert cluster.has_ended(server)
 
 
 async def test_many_starting_at_once_share_one_server(state):
