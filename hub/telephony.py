@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -34,6 +36,11 @@ log = structlog.get_logger(__name__)
 _AWAY = (Presence.AWAY, Presence.OFF_SHIFT, Presence.ON_LEAVE)
 _MOST_RECORDING = 500_000_000  # bytes: a day of speech
 _NOT_YET = 60.0  # seconds
+_PIECE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+_PROBE = 20
+"""Players ask for a few bytes first, to see whether they may skip to and fro; nobody hears anything by that."""
+_ONE_LISTENING = timedelta(minutes=30)
+"""A piece from the middle that is asked for within that belongs to what was begun."""
 
 
 # --- who rings ---
@@ -235,11 +242,15 @@ def may_listen(rights: Rights, call: Call) -> bool:
 
 
 async def listen(
-    session: AsyncSession, rights: Rights, call: Call, *, at: datetime, client: str, is_new: bool
+    session: AsyncSession, rights: Rights, call: Call, *, at: datetime, client: str, method: str, piece: str
 ) -> StoredFile:
     """Return a call's recording for somebody to hear, and write into the audit log that they do.
 
-    `is_new`: a player asks for a recording piece by piece; only its first request counts as listening.
+    A player asks for a recording piece by piece; only the request that begins a listening is written down.
+
+    Args:
+        method: of the request; HEAD asks what there is to hear.
+        piece: what the request wants of the recording, as its Range header says (RFC 9110, 14.2); "" for all of it.
 
     Raises:
         NotFound: there is none, or they may not hear it.
@@ -252,7 +263,7 @@ async def listen(
     stored = None if row is None else await session.get(StoredFile, row.file_id)
     if stored is None:
         raise NotFound("recording", call.id)
-    if is_new:
+    if await _begins(session, rights.user_id, call.id, at=at, method=method, piece=piece):
         audit_note(
             session,
             "call.listened",
@@ -266,15 +277,26 @@ async def listen(
     return stored
 
 
-async def was_heard(session: AsyncSession, user_id: int, call_id: int, *, since: datetime) -> bool:
-    """Tell whether the audit log knows that somebody listened to a call after `since`."""
+async def _begins(session: AsyncSession, user_id: int, call_id: int, *, at: datetime, method: str, piece: str) -> bool:
+    """Tell whether a request begins a listening, and is not the next piece of one.
+
+    A piece from the middle belongs to the listening that the log knows of; where it knows of none, it is one itself, so
+    that nobody hears all but the first byte unnoticed.
+    """
+    if method == "HEAD":
+        return False
+    asked = _PIECE.fullmatch(piece.strip())
+    if asked is None or not (asked[1] or asked[2]):
+        return True
+    if asked[1] and int(asked[1]) == 0:
+        return not asked[2] or int(asked[2]) >= _PROBE
     known = select(AuditEntry.id).where(
         AuditEntry.action == "call.listened",
         AuditEntry.user_id == user_id,
         AuditEntry.entity_id == call_id,
-        AuditEntry.created_at > since,
+        AuditEntry.created_at > at - _ONE_LISTENING,
     )
-    return await session.scalar(known.limit(1)) is not None
+    return await session.scalar(known.limit(1)) is None
 
 
 async def forget_recordings(session: AsyncSession, *, now: datetime, limit: int = 500) -> list[str]:

@@ -33,7 +33,6 @@ CALLS = Listing("calls", unique=Call.id, sorts={"started_at": Call.started_at})
 
 _SHOWN = ("back", "in", "out", "all")
 _PERIODS = {"today": 0, "week": -6, "month": -29}  # the day it begins with, counted from today
-_HEARD_FOR = timedelta(minutes=30)  # a player that asks again within that is still the same listening
 _TWICE = timedelta(seconds=10)  # a second click within that means the same call
 
 
@@ -239,15 +238,14 @@ async def recording(request: web.Request) -> web.StreamResponse:
             if who is None:
                 raise Forbidden("Sign in to hear this")
             call = await access.fetch(session, who.rights, Call, int(request.match_info["call_id"]))
-            now = hub.clock.now()
             stored = await telephony.listen(
                 session,
                 who.rights,
                 call,
-                at=now,
+                at=hub.clock.now(),
                 client=client_of(request, hub.settings),
-                is_new=request.method == "GET"
-                and not await telephony.was_heard(session, who.rights.user_id, call.id, since=now - _HEARD_FOR),
+                method=request.method,
+                piece=request.headers.get("Range", ""),
             )
     except DomainError as error:
         return problem(request, guest(request), error)

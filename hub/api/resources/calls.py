@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from aiohttp import web
@@ -32,12 +31,6 @@ Status = Literal["ringing", "in_progress", "completed", "missed", "busy", "faile
 Outcome = Literal["interested", "call_later", "not_interested", "no_answer", "wrong_number", "solved"]
 OUTSIDE: Final = ("inbound", "outbound")
 """The directions that are shown unless somebody asks for calls between colleagues."""
-
-_PIECE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
-_PROBE: Final = 20
-"""Players ask for a few bytes first, to see whether they may skip to and fro; nobody hears anything by that."""
-
-_ONE_LISTENING = timedelta(hours=12)
 
 
 class CallRecordingView(View):
@@ -287,7 +280,7 @@ async def listen(call: Call, call_id: Id) -> Playback:
     """
     row = await records.seen(call, Telephoned, call_id)
     stored = await telephony.listen(
-        call.session, call.rights, row, at=call.now, client=call.client, is_new=await _is_new_listening(call, row.id)
+        call.session, call.rights, row, at=call.now, client=call.client, method=call.method, piece=call.piece
     )
     name = f"call-{row.started_at:%Y-%m-%d-%H%M}-{row.id}"
 
@@ -295,22 +288,6 @@ async def listen(call: Call, call_id: Id) -> Playback:
         return await files_door.stream(request, call.hub, stored, name)
 
     return Playback(write)
-
-
-async def _is_new_listening(call: Call, call_id: int) -> bool:
-    """Tell whether a request begins a listening, and is not the next piece of one.
-
-    A piece from the middle belongs to the listening that the log knows of; where it knows of none, it is one itself, so
-    that nobody hears all but the first byte unnoticed.
-    """
-    if call.method == "HEAD":
-        return False
-    piece = _PIECE.fullmatch(call.piece.strip())
-    if piece is None or not (piece[1] or piece[2]):
-        return True
-    if piece[1] and int(piece[1]) == 0:
-        return not piece[2] or int(piece[2]) >= _PROBE
-    return not await telephony.was_heard(call.session, call.user_id, call_id, since=call.now - _ONE_LISTENING)
 
 
 ENDPOINTS = (
