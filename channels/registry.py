@@ -99,5 +99,12 @@ def build(kind: str, settings: Mapping[str, Any]) -> Channel:
         known = ", ".join(found.Settings.model_fields) or "none"
         reason = first["msg"].removeprefix("Value error, ")
         hint = f" The settings of {kind} are: {known}." if first["type"] == "extra_forbidden" else ""
-        raise Rejected(f"The setting {field} of {kind} is not right: {reason}.{hint}", field=field) from None
+        raise Rejected(
+            "The setting %(name)s of %(kind)s is not right: %(reason)s.%(hint)s",
+            name=field,
+            kind=kind,
+            reason=reason,
+            hint=hint,
+            field=field,
+        ) from None
     return cast("Callable[[ChannelSettings], Channel]", found)(checked)

@@ -81,7 +81,11 @@ def render(
             carried.append(file)
             continue
         if not file.link:
-            raise Rejected(f"{file.name}: {reason}, and without SWITCHYARD_PUBLIC_URL no link can be sent instead")
+            raise Rejected(
+                "%(name)s: %(reason)s, and without SWITCHYARD_PUBLIC_URL no link can be sent instead",
+                name=file.name,
+                reason=reason,
+            )
         text = f"{text}\n{file.name}: {file.link}".strip()
         dropped.append(f"{file.name}: {reason}, sent as a link")
     groups = _albums(sending, carried)

@@ -23,6 +23,7 @@ from core.staff.access import Rights
 from core.staff.sessions import Session
 from core.staff.teams import default_teams
 from core.staff.users import Role, User
+from hub import first_content
 from hub.app import Hub
 
 COOKIE = "switchyard_session"
@@ -74,7 +75,7 @@ async def hash_password(password: str) -> str:
         Rejected: it is too short.
     """
     if len(password) < SHORTEST_PASSWORD:
-        raise Rejected(f"A password has at least {SHORTEST_PASSWORD} characters", field="password")
+        raise Rejected("A password has at least %(least)s characters", least=SHORTEST_PASSWORD, field="password")
     if len(password) > 1000:
         raise Rejected("A password has at most 1000 characters", field="password")
     async with _hashing():
@@ -138,7 +139,7 @@ async def change_password(session: AsyncSession, hub: Hub, *, who: SignedIn, old
     try:
         user.password_hash = await hash_password(new)
     except Rejected as error:
-        raise Rejected(str(error), field="new_password") from error
+        raise error.about("new_password") from error
     user.version += 1
     await sessions.end_others(session, who.session)
     audit.note(
@@ -227,6 +228,7 @@ async def set_up(
         if found.schedule.get("always_open"):
             found.schedule = {"always_open": True, "time_zone": found.time_zone}
         found.setup_token_hash = found.setup_token_expires_at = None
+        await first_content.translate(session, found.language)
         user = await users.add(
             session,
             email=email,

@@ -123,7 +123,7 @@ async def _parts(request: web.Request, hub: Hub, user_id: int) -> AsyncIterator[
             continue
         count += 1
         if count > MOST_FILES:
-            raise Rejected(f"At most {MOST_FILES} files at once")
+            raise Rejected("At most %(most)s files at once", most=MOST_FILES)
         name = _tidy(part.filename)
         kept = await hub.files.keep(
             _chunks(part), name=name, declared=part.headers.get("Content-Type", ""), most=MOST_UPLOAD

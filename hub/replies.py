@@ -29,12 +29,15 @@ from hub.files import LINK_LASTS, kind_of
 WINDOW = "window_closed"
 """`Rejected.code` of what could only go as a template."""
 
+_CHANNEL = "channel"
+"""The field that a refusal of a way to answer is about."""
+
 
 class Route(NamedTuple):
     """A way to reach somebody.
 
     conversation   where it would be said; None: one would begin
-    problem        why nothing can go this way just now, in words; "" if it can
+    refusal        why nothing can go this way just now; None if it can
     needs_template only an approved template may go: the provider's time for free words is over
     """
 
@@ -42,9 +45,14 @@ class Route(NamedTuple):
     sender: Sender
     peer: str
     conversation: Conversation | None
-    problem: str = ""
+    refusal: Rejected | None = None
     needs_template: bool = False
     replies_until: datetime | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can go this way just now, in English; "" if it can."""
+        return "" if self.refusal is None else str(self.refusal)
 
     @property
     def sending(self) -> Sending:
@@ -98,24 +106,27 @@ def _judged(
     blocked: Mapping[tuple[str, str], str],
 ) -> Route:
     """Say whether something may go this way now."""
-    problem = ""
+    refusal: Rejected | None = None
     until = conversation.replies_until if conversation is not None else None
     if live.paused_because is not None:
-        problem = f"{live.title} is paused: {live.paused_because}"
+        refusal = Rejected(
+            "%(title)s is paused: %(reason)s", title=live.title, reason=live.paused_because, field=_CHANNEL
+        )
     address = sender.address_of(peer)
     because = blocked.get((address.scheme, address.value))
     if because == "opted_out":
-        problem = "They have asked not to be written to here"
+        refusal = Rejected("They have asked not to be written to here", field=_CHANNEL)
     elif because == "dead":
-        problem = "This address takes nothing: what was sent came back"
+        refusal = Rejected("This address takes nothing: what was sent came back", field=_CHANNEL)
     has_window = sender.sending.window is not None
     is_over = has_window and (until is None or until <= hub.clock.now())
     if is_over and Capability.TEMPLATES not in sender.sending.capabilities:
-        problem = problem or (
+        refusal = refusal or Rejected(
             "The time in which this channel lets us answer is over: it begins anew when they write. "
-            "Answer on another channel"
+            "Answer on another channel",
+            field=_CHANNEL,
         )
-    return Route(live, sender, peer, conversation, problem, is_over, until)
+    return Route(live, sender, peer, conversation, refusal, is_over, until)
 
 
 async def choose(
@@ -136,13 +147,19 @@ async def choose(
             if route.live.id == connection_id:
                 own = route.live.id == conversation.connection_id
                 return _in(hub, route, conversation) if own else route
-        raise Rejected(f"They cannot be reached over {live.title}: no address of theirs belongs to it", field="channel")
+        raise Rejected(
+            "They cannot be reached over %(title)s: no address of theirs belongs to it",
+            title=live.title,
+            field="channel",
+        )
     here = hub.switchboard.by_id(conversation.connection_id)
     for route in found:
         if route.live.id == conversation.connection_id and conversation.peer:
             return _in(hub, route, conversation)
     through = here.reply_through if here is not None else None
-    for route in sorted(found, key=lambda route: (route.live.id != through, bool(route.problem), route.needs_template)):
+    for route in sorted(
+        found, key=lambda route: (route.live.id != through, route.refusal is not None, route.needs_template)
+    ):
         return route
     raise Rejected(
         "There is no way to answer: this channel only receives, and no other reaches an address of theirs. "
@@ -155,7 +172,7 @@ def _in(hub: Hub, route: Route, conversation: Conversation) -> Route:
     if route.conversation is not None and route.conversation.id == conversation.id:
         return route
     judged = _judged(hub, route.live, route.sender, conversation.peer, conversation, {})
-    return judged._replace(problem=route.problem or judged.problem)
+    return judged._replace(refusal=route.refusal or judged.refusal)
 
 
 async def reply(
@@ -185,12 +202,13 @@ async def reply(
     """
     route = await choose(session, hub, conversation, connection_id=connection_id)
     now = hub.clock.now()
-    if route.problem:
-        raise Rejected(route.problem, field="channel")
+    if route.refusal is not None:
+        raise route.refusal
     if route.needs_template and template is None and send_at is None:
         raise Rejected(
-            f"The time in which {route.live.title} lets us answer freely is over. Send one of its templates, or "
-            "answer on another channel",
+            "The time in which %(title)s lets us answer freely is over. "
+            "Send one of its templates, or answer on another channel",
+            title=route.live.title,
             field="template",
         )
     chosen = None
@@ -245,8 +263,8 @@ async def write_to(
         if row.blocked_because
     }
     route = _judged(hub, live, sender, peer, None, blocked)
-    if route.problem:
-        raise Rejected(route.problem, field="channel")
+    if route.refusal is not None:
+        raise route.refusal
     contact = await session.get_one(Contact, contact_id)
     target = await _begin_with(session, contact, route, at=hub.clock.now())
     rendered = rendering.render(route.sending, text=text)
@@ -278,7 +296,7 @@ def _planned(part: rendering.PlannedPart) -> Planned:
 
 async def _to_send(session: AsyncSession, hub: Hub, file: Attachment) -> FileToSend:
     if file.state != FileState.STORED or file.file_id is None:
-        raise Rejected(f"{file.name} is not here yet: try again in a moment", field="attachments")
+        raise Rejected("%(name)s is not here yet: try again in a moment", name=file.name, field="attachments")
     stored = await session.get_one(StoredFile, file.file_id)
     kind = file.kind if file.kind != "file" else kind_of(stored.content_type)
     link = ""

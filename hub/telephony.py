@@ -111,9 +111,11 @@ async def call_up(
         if live is None:
             raise NotFound("channel", connection_id)
         if not isinstance(live.channel, Dialler) or not live.channel.can_dial:
-            raise Rejected(f"{live.title} cannot place calls", field="connection_id")
+            raise Rejected("%(title)s cannot place calls", title=live.title, field="connection_id")
         if live.paused_because is not None:
-            raise Rejected(f"{live.title} is paused: {live.paused_because}", field="connection_id")
+            raise Rejected(
+                "%(title)s is paused: %(reason)s", title=live.title, reason=live.paused_because, field="connection_id"
+            )
     else:
         live = next(iter(diallers(hub)), None)
     if live is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
@@ -40,6 +41,25 @@ def _named(url: str, name: str) -> str:
     return urlunsplit(parts._replace(path=f"/{name}"))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Leave what lives until the end out of every garbage collection: it was a tenth of the time of all tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+_MEMORY = Path("/dev/shm")
+_ROOM = 2_000_000_000
+"""Bytes that have to be free in memory for the databases of tests to lie there."""
+
+
+def _place_of_databases() -> Path:
+    """Return where databases that nobody will miss are made and dropped fastest: 700 files each, thousands of times."""
+    if os.access(_MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+        return _MEMORY
+    return Path(tempfile.gettempdir())
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """The PostgreSQL server of this worker of pytest, made of the programs that CI names or of the embedded ones.
@@ -50,9 +70,9 @@ def server_url() -> Iterator[str]:
     bindir = os.environ.get("SWITCHYARD_TEST_PG_BINDIR")
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    folder = Path(tempfile.gettempdir()) / f"switchyard-tests-{run}-{worker}"
+    folder = _place_of_databases() / f"switchyard-tests-{run}-{worker}"
     # Tests may lose their database with the machine: only they run without fsync.
-    options = {"fsync": "off", "autovacuum": "off", "max_connections": "300"}
+    options = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_connections": "300"}
     try:
         with embedded.running_in_background(folder, bindir=Path(bindir) if bindir else None, options=options) as url:
             yield url

@@ -129,7 +129,7 @@ async def count(
     if ends <= begins:
         raise Rejected("The end must be after the beginning", field="to")
     if ends - begins > LONGEST + timedelta(hours=1):  # an hour: the clocks may have been put back
-        raise Rejected(f"At most {LONGEST.days} days at once", field="to")
+        raise Rejected("At most %(days)s days at once", days=LONGEST.days, field="to")
     days = _days(_closings(schedule, begins, ends, ZoneInfo(time_zone)))
     seen = (
         select(

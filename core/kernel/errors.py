@@ -15,21 +15,52 @@ A new class is justified only when somebody *reacts* differently to it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+
+def _(message: str) -> str:
+    """Mark a message for the translators' files."""
+    return message
+
+
+_GONE = _("It is not there any more, or it is not for you")
+
 
 class HubError(Exception):
     """Anything the hub knows how to react to."""
 
 
 class DomainError(HubError):
-    """The request cannot be done; the message is written for the person who asked."""
+    """The request cannot be done; the message is written for the person who asked.
+
+    It names its `values` as `%(name)s`, so that it can be put into their language before those are filled in.
+    """
+
+    def __init__(self, message: str = "", **values: object) -> None:
+        super().__init__(message % values if values else message)
+        self.message = message
+        self.values = values
+
+    def said(self, translate: Callable[[str], str]) -> str:
+        """Return the message in a language, given what looks a message up in its catalogue."""
+        said = translate(self.message) if self.message else ""
+        return said % self.values if self.values else said
 
 
 class NotFound(DomainError):
     """There is no such thing, or it is none of this person's business."""
 
     def __init__(self, noun: str, key: object = None) -> None:
-        super().__init__(f"There is no such {noun}" if key is None else f"There is no {noun} {key}")
+        if key is None:
+            super().__init__("There is no such %(noun)s", noun=noun)
+        else:
+            super().__init__("There is no %(noun)s %(key)s", noun=noun, key=key)
         self.noun = noun
+
+    def said(self, translate: Callable[[str], str]) -> str:
+        """Return the message in a language. What is missing is named in English only: elsewhere nouns have cases."""
+        said = translate(_GONE)
+        return str(self) if said == _GONE else said
 
 
 class Conflict(DomainError):
@@ -50,6 +81,10 @@ class Rejected(DomainError):
     `field` names what the person typed that has to change, if it was one thing.
     """
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, field: str | None = None, **values: object) -> None:
+        super().__init__(message, **values)
         self.field = field
+
+    def about(self, field: str | None) -> Rejected:
+        """Return the same refusal of what the person knows by another name."""
+        return Rejected(self.message, field=field, **self.values)

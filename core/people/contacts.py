@@ -338,10 +338,15 @@ async def _attach(
     else:
         raise Rejected("By hand a phone or an e-mail address can be added (scheme phone or email)", field="scheme")
     if value is None:
-        what = "phone number" if scheme == addresses.PHONE else "e-mail address"
-        raise Rejected(f"{raw[:100]!r} cannot be read as a {what}", field="value")
+        raise Rejected(
+            "“%(raw)s” cannot be read as a phone number"
+            if scheme == addresses.PHONE
+            else "“%(raw)s” cannot be read as an e-mail address",
+            raw=raw[:100],
+            field="value",
+        )
     if await is_taken(session, scheme, value):
-        raise Conflict(f"The address {value} belongs to a contact already")
+        raise Conflict("The address %(value)s belongs to a contact already", value=value)
     identity = ContactIdentity(
         contact_id=contact.id, scheme=scheme, value=value, raw=raw, trust=Trust.TYPED, connection_id=None, created_at=at
     )

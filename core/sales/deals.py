@@ -216,11 +216,19 @@ async def move(
     return True
 
 
+def _closed(deal: Deal) -> Rejected:
+    return Rejected("The deal is won already" if deal.outcome == "won" else "The deal is lost already")
+
+
 async def _closing_stage(session: AsyncSession, deal: Deal, category: Category) -> Stage:
     for stage in await pipelines.stages_of(session, deal.pipeline_id):
         if stage.category == category:
             return stage
-    raise Rejected(f"The pipeline has no stage for {category} deals: add one in the settings first")
+    raise Rejected(
+        "The pipeline has no stage for deals that are won: add one in the settings first"
+        if category == Category.WON
+        else "The pipeline has no stage for deals that are lost: add one in the settings first"
+    )
 
 
 async def win(session: AsyncSession, deal: Deal, *, at: datetime, actor_id: int | None) -> None:
@@ -230,7 +238,7 @@ async def win(session: AsyncSession, deal: Deal, *, at: datetime, actor_id: int 
         Rejected: it is closed already.
     """
     if not deal.is_open:
-        raise Rejected(f"The deal is already {deal.outcome}")
+        raise _closed(deal)
     await move(session, deal, await _closing_stage(session, deal, Category.WON), at=at, actor_id=actor_id)
 
 
@@ -241,7 +249,7 @@ async def lose(session: AsyncSession, deal: Deal, *, at: datetime, reason: str, 
         Rejected: it is closed already, or no reason is given.
     """
     if not deal.is_open:
-        raise Rejected(f"The deal is already {deal.outcome}")
+        raise _closed(deal)
     if not reason.strip():
         raise Rejected("Say why the deal was lost", field="reason")
     stage = await _closing_stage(session, deal, Category.LOST)

@@ -82,7 +82,7 @@ async def disqualify(
     if status not in (LeadStatus.UNQUALIFIED, LeadStatus.JUNK):
         raise Rejected("A lead is disqualified as 'unqualified' or 'junk'", field="status")
     if lead.status not in OPEN_STATUSES:
-        raise Rejected(f"The lead is already {lead.status}")
+        raise Rejected("The lead is closed already")
     lead.status, lead.closed_at, lead.closed_because = status, at, reason.strip() or None
     lead.version += 1
     await events.record(
@@ -124,7 +124,7 @@ async def convert(session: AsyncSession, lead: Lead, *, at: datetime, deal_id: i
         Rejected: the lead is closed already.
     """
     if lead.status not in OPEN_STATUSES:
-        raise Rejected(f"The lead is already {lead.status}")
+        raise Rejected("The lead is closed already")
     lead.status, lead.closed_at, lead.deal_id = LeadStatus.CONVERTED, at, deal_id
     lead.version += 1
     await events.record(

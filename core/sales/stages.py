@@ -138,7 +138,7 @@ async def _free_name(session: AsyncSession, name: str, own_id: int | None) -> st
         raise Rejected("A name is needed", field="name")
     taken = select(Pipeline.id).where(Pipeline.name == name, Pipeline.id.is_distinct_from(own_id))
     if await session.scalar(taken) is not None:
-        raise Conflict(f"There is already a pipeline called {name}")
+        raise Conflict("There is already a pipeline called %(name)s", name=name)
     return name
 
 

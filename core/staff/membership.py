@@ -91,5 +91,5 @@ async def _free_name(session: AsyncSession, name: str, own_id: int | None) -> st
     if not name:
         raise Rejected("A name is needed", field="name")
     if await session.scalar(select(Team.id).where(Team.name == name, Team.id.is_distinct_from(own_id))) is not None:
-        raise Conflict(f"There is already a team called {name}")
+        raise Conflict("There is already a team called %(name)s", name=name)
     return name

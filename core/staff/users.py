@@ -95,11 +95,11 @@ async def add(
     """
     address = canonical_email(email)
     if address is None:
-        raise Rejected(f"{email!r} is not an e-mail address", field="email")
+        raise Rejected("“%(email)s” is not an e-mail address", email=email, field="email")
     if not name.strip():
         raise Rejected("A name is needed", field="name")
     if await session.scalar(select(User.id).where(User.email == address)) is not None:
-        raise Conflict(f"There is already a user with the address {address}")
+        raise Conflict("There is already a user with the address %(address)s", address=address)
     user = User(
         email=address,
         name=name.strip(),
@@ -142,7 +142,7 @@ async def for_work(session: AsyncSession, user_id: int, *, field: str) -> User:
     if user is None:
         raise Rejected("There is nobody with this id", field=field)
     if not user.is_active:
-        raise Rejected(f"{user.name} does not work here any more; choose somebody else", field=field)
+        raise Rejected("%(name)s does not work here any more; choose somebody else", name=user.name, field=field)
     return user
 
 
@@ -210,9 +210,9 @@ async def take_back(session: AsyncSession, user: User, *, at: datetime, actor_id
 async def _free_address(session: AsyncSession, user: User, email: str) -> str:
     address = canonical_email(email)
     if address is None:
-        raise Rejected(f"{email!r} is not an e-mail address", field="email")
+        raise Rejected("“%(email)s” is not an e-mail address", email=email, field="email")
     if await session.scalar(select(User.id).where(User.email == address, User.id != user.id)) is not None:
-        raise Conflict(f"There is already a user with the address {address}")
+        raise Conflict("There is already a user with the address %(address)s", address=address)
     return address
 
 
@@ -224,7 +224,7 @@ async def is_last_owner(session: AsyncSession, user: User) -> bool:
 
 async def _require_another_owner(session: AsyncSession, user: User) -> None:
     if await is_last_owner(session, user):
-        raise Rejected(f"{user.name} is the last owner: make somebody else an owner first")
+        raise Rejected("%(name)s is the last owner: make somebody else an owner first", name=user.name)
 
 
 async def names(session: AsyncSession, ids: Iterable[int | None]) -> dict[int, str]:

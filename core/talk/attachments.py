@@ -100,7 +100,7 @@ async def uploaded(session: AsyncSession, ids: Sequence[int], *, author_id: int 
         NotFound: one is not there, is somebody else's, or was sent already. Rejected: they are too many.
     """
     if len(ids) > MOST_FILES:
-        raise Rejected(f"A message takes at most {MOST_FILES} files", field="attachments")
+        raise Rejected("A message takes at most %(most)s files", most=MOST_FILES, field="attachments")
     rows = await session.scalars(
         select(Attachment)
         .where(Attachment.id.in_(ids), Attachment.message_id.is_(None), Attachment.author_id == author_id)

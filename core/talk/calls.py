@@ -239,7 +239,7 @@ async def conclude(
         Rejected: there is no such outcome, or the note is too long.
     """
     if outcome and outcome not in OUTCOMES:
-        raise Rejected(f"An outcome is one of: {', '.join(OUTCOMES)}", field="outcome")
+        raise Rejected("An outcome is one of: %(names)s", names=", ".join(OUTCOMES), field="outcome")
     if note is not None and len(note) > 5000:
         raise Rejected("A note has at most 5000 letters", field="note")
     before = (call.outcome, call.note)

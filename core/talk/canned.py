@@ -87,7 +87,7 @@ async def _checked(session: AsyncSession, shortcut: str, text: str, *, except_id
         raise Rejected("Say something", field="text")
     taken = await session.scalar(select(CannedReply.id).where(CannedReply.shortcut == spelled))
     if taken is not None and taken != except_id:
-        raise Conflict(f"The shortcut /{spelled} is taken")
+        raise Conflict("The shortcut /%(shortcut)s is taken", shortcut=spelled)
     return spelled
 
 

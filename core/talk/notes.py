@@ -31,7 +31,12 @@ async def add(
     if not text.strip():
         raise Rejected("Say something", field="text")
     if len(text) > LONGEST:
-        raise Rejected(f"A note has at most {LONGEST} characters; this one has {len(text)}", field="text")
+        raise Rejected(
+            "A note has at most %(most)s characters; this one has %(length)s",
+            most=LONGEST,
+            length=len(text),
+            field="text",
+        )
     await events.record(
         session,
         "note.added",

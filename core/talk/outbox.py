@@ -154,7 +154,7 @@ async def say(
     if not parts:
         raise Rejected("Say something", field="text")
     if len(text) > LONGEST_TEXT:
-        raise Rejected(f"A message has at most {LONGEST_TEXT} letters", field="text")
+        raise Rejected("A message has at most %(most)s letters", most=LONGEST_TEXT, field="text")
     if send_at is not None and not at < send_at <= at + timedelta(days=366):
         raise Rejected("Choose a time from now on, within a year", field="send_at")
     if conversation.status == ConversationStatus.RESOLVED:

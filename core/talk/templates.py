@@ -65,7 +65,7 @@ def filled(template: MessageTemplate, values: Sequence[str]) -> str:
     """
     names = placeholders(template.body)
     if len(values) != len(names) or any(not value.strip() for value in values):
-        raise Rejected(f"This template needs {len(names)} values", field="template")
+        raise Rejected("This template needs %(count)s values", count=len(names), field="template")
     given = dict(zip(names, values, strict=True))
     return _PLACEHOLDER.sub(lambda found: given[found[1]].strip(), template.body)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +15,7 @@ from core.sales import leads, pipelines
 from core.sales.deals import Deal
 from core.sales.leads import Lead
 from core.staff import workspace
+from core.staff.workspace import Workspace
 from core.talk import calls
 from core.talk.calls import IN_VAIN, Call, CallStatus
 from core.work import hours_json, routing, stage_tasks, tasks
@@ -27,7 +29,16 @@ if TYPE_CHECKING:
 AFTER_HOURS = "call.after_hours"
 """The job that tells somebody who rang after hours when they will be called."""
 
-TITLE = "Call back"
+
+class _Words(NamedTuple):
+    """What a task to call back says: in the company's language, since it is a record that everybody reads."""
+
+    title: str
+    rang: str
+
+
+_ENGLISH = _Words("Call back", "Rang in vain")
+_WORDS = {"en": _ENGLISH, "ru": _Words("Перезвонить", "Звонок без ответа")}
 
 _PROVES_WITHIN = timedelta(days=1)
 """A task to call that is due later than this is for another day: today's call does not do it."""
@@ -65,12 +76,13 @@ async def settle(session: AsyncSession, line: Line, call: Call, *, now: datetime
     """
     call.settled_at = now
     await session.flush()
-    schedule = hours_json.from_json((await workspace.get(session)).schedule)
+    company = await workspace.get(session)
+    schedule = hours_json.from_json(company.schedule)
     call.after_hours = not schedule.is_open(call.started_at)
     in_vain = call.direction == "inbound" and call.status in IN_VAIN
     proves = call.status == CallStatus.COMPLETED and (call.talk_seconds or 0) >= line.rules.proof_seconds
     if in_vain:
-        await _missed(session, line, call, schedule, now=now)
+        await _missed(session, line, call, company, schedule, now=now)
     elif call.task_id is not None:  # it was taken for missed, wrongly
         task = await session.get(Task, call.task_id, with_for_update=True)
         if task is not None:
@@ -120,7 +132,9 @@ async def _enter_first_stage(session: AsyncSession, call: Call, *, now: datetime
     await stage_tasks.enter(session, deal, stage, at=now, except_kinds=(TaskKind.CALL,) if was_talked else ())
 
 
-async def _missed(session: AsyncSession, line: Line, call: Call, schedule: Schedule, *, now: datetime) -> None:
+async def _missed(
+    session: AsyncSession, line: Line, call: Call, company: Workspace, schedule: Schedule, *, now: datetime
+) -> None:
     """See that somebody calls back: one task per person, however often they rang."""
     if call.contact_id is None:
         return
@@ -129,9 +143,13 @@ async def _missed(session: AsyncSession, line: Line, call: Call, schedule: Sched
         return
     when = call.ended_at or now
     waiting = await tasks.open_calls_to(session, call.contact_id)
+    words = _WORDS.get(company.language, _ENGLISH)
+    line_said = f" ({call.line})" if call.line else ""
+    note = f"{words.rang} {call.started_at.astimezone(ZoneInfo(company.time_zone)):%Y-%m-%d %H:%M}{line_said}"
     if waiting:
-        call.task_id = waiting[0].id if waiting[0].note.startswith(_NOTED) else None
-        waiting[0].note = f"{waiting[0].note}\n{_noted(call)}".strip()[-2000:]
+        asked = select(Call.id).where(Call.contact_id == call.contact_id, Call.task_id == waiting[0].id)
+        call.task_id = None if await session.scalar(asked.limit(1)) is None else waiting[0].id
+        waiting[0].note = f"{waiting[0].note}\n{note}".strip()[-2000:]
         waiting[0].version += 1
     else:
         owner_id, team_id = await _choose(session, line, call, now=now)
@@ -139,7 +157,7 @@ async def _missed(session: AsyncSession, line: Line, call: Call, schedule: Sched
         opening = None if is_open else schedule.next_opening(when)
         task = await tasks.add(
             session,
-            title=TITLE,
+            title=words.title,
             kind=TaskKind.CALL,
             at=now,
             due_at=opening or schedule.add(when, line.rules.call_back_minutes),
@@ -149,7 +167,7 @@ async def _missed(session: AsyncSession, line: Line, call: Call, schedule: Sched
             deal_id=call.deal_id,
             lead_id=call.lead_id,
             priority="high",
-            note=_noted(call),
+            note=note,
             call_id=call.id,
         )
         session.add(EscalationStep(task_id=task.id, position=1, action=StepAction.HEAD, due_at=task.due_at))
@@ -167,13 +185,6 @@ async def _missed(session: AsyncSession, line: Line, call: Call, schedule: Sched
                 call_id=call.id,
                 opens_at=opens_at.isoformat(),
             )
-
-
-_NOTED = "Rang in vain"
-
-
-def _noted(call: Call) -> str:
-    return f"{_NOTED} {call.started_at:%Y-%m-%d %H:%M} UTC" + (f" ({call.line})" if call.line else "")
 
 
 async def _choose(session: AsyncSession, line: Line, call: Call, *, now: datetime) -> tuple[int | None, int | None]:

@@ -302,7 +302,7 @@ async def place(
         )
     read = addresses.phone(number, line.country)
     if read is None:
-        raise Rejected(f"{number[:60]!r} cannot be read as a phone number", field="to")
+        raise Rejected("“%(raw)s” cannot be read as a phone number", raw=number[:60], field="to")
     call = Call(
         connection_id=line.id,
         external_id=None,

@@ -252,7 +252,9 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # OSError: a folder of the database, such as "America"
-        raise Rejected(f"There is no time zone “{name}”; use a name like Europe/Tallinn", field="time_zone") from None
+        raise Rejected(
+            "There is no time zone “%(name)s”; use a name like Europe/Tallinn", name=name, field="time_zone"
+        ) from None
 
 
 def _moment(day: date, minute: int, zone: ZoneInfo) -> datetime:
@@ -283,7 +285,7 @@ def _public_holidays(country: str, subdivision: str, year: int) -> frozenset[dat
     except NotImplementedError:
         known = country in holidays.list_supported_countries()
         name, missing = ("subdivision", subdivision) if known and subdivision else ("country", country)
-        raise Rejected(f"No public holidays are known for “{missing}”", field=f"holidays_{name}") from None
+        raise Rejected("No public holidays are known for “%(name)s”", name=missing, field=f"holidays_{name}") from None
     return frozenset(day for day in found if day.year == year)
 
 

@@ -31,16 +31,18 @@ def from_json(data: object) -> Schedule:
     given = _mapping(data, "hours")
     unknown = set(given) - {"always_open", "time_zone", "week", "days", "holidays_country", "holidays_subdivision"}
     if unknown:
-        raise Rejected(f"Working hours have no setting “{min(unknown)}”", field=min(unknown))
+        raise Rejected("Working hours have no setting “%(name)s”", name=min(unknown), field=min(unknown))
     always_open = given.get("always_open", False)
     if not isinstance(always_open, bool):
         raise Rejected("Say true or false", field="always_open")
     week = _mapping(given.get("week"), "week")
     if strange := set(week) - set(WEEKDAYS):
-        raise Rejected(f"“{min(strange)}” is not a weekday; use {', '.join(WEEKDAYS)}", field="week")
+        raise Rejected(
+            "“%(name)s” is not a weekday; use %(names)s", name=min(strange), names=", ".join(WEEKDAYS), field="week"
+        )
     days = _mapping(given.get("days"), "days")
     if len(days) > _MOST_DAYS:
-        raise Rejected(f"At most {_MOST_DAYS} single days can be set; remove those long past", field="days")
+        raise Rejected("At most %(most)s single days can be set; remove those long past", most=_MOST_DAYS, field="days")
     schedule = Schedule(
         time_zone=_text(given, "time_zone") or "UTC",
         week=tuple(_intervals(week.get(name), f"week.{name}") for name in WEEKDAYS),
@@ -86,7 +88,7 @@ def _date(text: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise Rejected(f"“{text}” is not a day of the calendar; write it as 2026-12-31", field="days")
+    raise Rejected("“%(text)s” is not a day of the calendar; write it as 2026-12-31", text=text, field="days")
 
 
 def _intervals(value: object, name: str) -> tuple[Interval, ...]:
@@ -111,7 +113,7 @@ def _minute(text: object, name: str) -> int:
         return _DAY
     match = _CLOCK.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise Rejected(f"“{text}” is not a time of day; write it as 09:00", field=name)
+        raise Rejected("“%(text)s” is not a time of day; write it as 09:00", text=text, field=name)
     return int(match[1]) * 60 + int(match[2])
 
 

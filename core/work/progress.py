@@ -107,7 +107,7 @@ async def convert(
         Rejected: the lead is closed already, or the pipeline has no open stage.
     """
     if lead.status not in leads.OPEN_STATUSES:
-        raise Rejected(f"The lead is already {lead.status}")
+        raise Rejected("The lead is closed already")
     deal = None if lead.deal_id is None else await session.get(Deal, lead.deal_id, with_for_update=True)
     if deal is None or not deal.is_open:
         deal = await deals.add(

@@ -154,7 +154,7 @@ def conditions_from_json(data: object) -> Conditions:
     """
     given = _mapping(data, "conditions")
     if unknown := set(given) - set(_KEYS):
-        raise Rejected(f"Rules know no condition “{min(unknown)}”", field=min(unknown))
+        raise Rejected("Rules know no condition “%(name)s”", name=min(unknown), field=min(unknown))
     hours = given.get("hours") or ""
     if hours not in ("", "in", "after"):
         raise Rejected("Say “in” for working hours or “after” for all other times", field="hours")
@@ -163,7 +163,11 @@ def conditions_from_json(data: object) -> Conditions:
     for country in countries:
         code = country.removeprefix("+")
         if not (code.isascii() and code.isdigit() if country != code else len(code) == 2 and code.isalpha()):
-            raise Rejected(f"“{country}” is neither a country such as RU nor a prefix such as +7495", field="country")
+            raise Rejected(
+                "“%(country)s” is neither a country such as RU nor a prefix such as +7495",
+                country=country,
+                field="country",
+            )
     return Conditions(
         connection_id=tuple(_number(value) for value in _texts(given.get("connection_id"), "connection_id")),
         kind=_texts(given.get("kind"), "kind"),
@@ -194,7 +198,7 @@ def _texts(value: object, name: str) -> tuple[str, ...]:
         return ()
     values = value if isinstance(value, list | tuple) else [value]
     if len(values) > _MOST_VALUES:
-        raise Rejected(f"A condition lists at most {_MOST_VALUES} values", field=name)
+        raise Rejected("A condition lists at most %(most)s values", most=_MOST_VALUES, field=name)
     if any(isinstance(item, bool) or not isinstance(item, str | int) or not str(item).strip() for item in values):
         raise Rejected("A list of texts is expected here", field=name)
     return tuple(str(item).strip() for item in values)
@@ -202,7 +206,7 @@ def _texts(value: object, name: str) -> tuple[str, ...]:
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise Rejected(f"“{text}” is not the number of a channel", field="connection_id")
+        raise Rejected("“%(text)s” is not the number of a channel", text=text, field="connection_id")
     return int(text)
 
 

@@ -263,7 +263,9 @@ async def postpone(session: AsyncSession, task: Task, *, to: datetime, at: datet
         Rejected: the task is over, or the new time has passed.
     """
     if task.status not in OPEN_STATUSES:
-        raise Rejected(f"The task is already {task.status}")
+        raise Rejected(
+            "The task is done already" if task.status == TaskStatus.DONE else "The task was canceled already"
+        )
     if to <= at:
         raise Rejected("The new time must lie ahead", field="due_at")
     before, task.due_at = task.due_at, to
@@ -301,7 +303,10 @@ async def change(session: AsyncSession, task: Task, *, at: datetime, actor_id: i
             raise Rejected("A title is needed", field="title")
     changed = {key: value for key, value in values.items() if getattr(task, key) != value}
     if "status" in changed and task.status not in OPEN_STATUSES:
-        raise Rejected(f"The task is already {task.status}", field="status")
+        raise Rejected(
+            "The task is done already" if task.status == TaskStatus.DONE else "The task was canceled already",
+            field="status",
+        )
     if not changed:
         return
     for key, value in changed.items():

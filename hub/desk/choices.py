@@ -104,7 +104,7 @@ async def change(session: AsyncSession, user_id: int, **values: Any) -> Choices:
     before = of(links)
     if "events" in values:
         if unknown := set(values["events"]) - set(KINDS):
-            raise Rejected(f"There are no events called {', '.join(sorted(unknown))}", field="events")
+            raise Rejected("There are no events called %(names)s", names=", ".join(sorted(unknown)), field="events")
         values["events"] = {**before.events, **values["events"]}
     chosen = replace(before, **values)
     if chosen.quiet is not None and chosen.quiet[0] == chosen.quiet[1]:

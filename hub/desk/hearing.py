@@ -107,9 +107,10 @@ async def do(
             await posts.add(session, doing.posts)
     except DomainError as error:  # undone; said in its own words
         doing.posts.clear()
-        answer = Answer(doing.text(str(error)), is_alert=True)
+        why = error.said(doing.text)
+        answer = Answer(why, is_alert=True)
         if isinstance(event, DeskSaid):
-            doing.say(Card(title="🚫 " + doing.text("Not done"), lines=(doing.text(str(error)),)))
+            doing.say(Card(title="🚫 " + doing.text("Not done"), lines=(why,)))
             await posts.add(session, doing.posts)
     return answer
 

@@ -131,7 +131,8 @@ async def _decide(
                 async with session.begin_nested():
                     message_id = (await _do(session, hub, letter, named, user, kept)).id
             except DomainError as error:  # undone; said in its own words
-                refusal = Refusal("rejected", str(error), {})
+                values = {name: str(value) for name, value in error.values.items()}
+                refusal = Refusal("rejected", error.message, values)
     if refusal is not None:
         await refuse(session, hub, refusal, named, user, letter=letter, digest=_digest(letter))
         told = {"kind": REFUSED, "why": refusal.code, **told}

@@ -141,7 +141,7 @@ async def save_password(visit: Visit) -> web.StreamResponse:
         page.headers["Retry-After"] = str(error.wait)
         return page
     except Rejected as error:
-        said = visit.translate(str(error))
+        said = error.said(visit.translate)
         return await _page(visit, status=422, password_errors={error.field or "new_password": said})
     return visit.go("/profile?done=password")
 

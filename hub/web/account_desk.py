@@ -158,7 +158,7 @@ async def take(visit: Visit) -> tuple[dict[str, Any], dict[str, str]]:
         try:
             await choices.change(visit.session, visit.user.id, **values)
         except (Conflict, Rejected) as error:
-            errors["quiet_until" if getattr(error, "field", "") == "quiet" else "told"] = visit.translate(str(error))
+            errors["quiet_until" if getattr(error, "field", "") == "quiet" else "told"] = error.said(visit.translate)
     return typed, errors
 
 

@@ -91,7 +91,7 @@ async def _ask(
     visit: Visit, contact_id: int, other_id: int | None, refusal: Rejected | Conflict | Stale | None = None
 ) -> web.Response:
     text = visit.request.query.get("q", "").strip()[:200]
-    errors, form_error = form_errors(refusal) if refusal else ({}, "")
+    errors, form_error = form_errors(refusal, visit.translate)
     return visit.sheet(
         "contacts/_merge.html",
         visit.translate(N_("Merge contacts")),
@@ -162,7 +162,7 @@ async def ask_whose(visit: Visit, conversation_id: int) -> web.Response:
 
 async def _ask_whose(visit: Visit, conversation: Conversation, refusal: Rejected | None = None) -> web.Response:
     text = visit.request.query.get("q", "").strip()[:200]
-    errors, form_error = form_errors(refusal) if refusal else ({}, "")
+    errors, form_error = form_errors(refusal, visit.translate)
     owner = await visit.session.scalar(select(Contact.name).where(Contact.id == conversation.contact_id))
     address = conversations.address_of(visit.hub, conversation)
     identity = None

@@ -321,7 +321,7 @@ async def _form(
     values: Mapping[str, str],
     refusal: Rejected | Conflict | Stale | None = None,
 ) -> web.Response:
-    errors, form_error = form_errors(refusal) if refusal else ({}, "")
+    errors, form_error = form_errors(refusal, visit.translate)
     people = await colleagues(visit, owner_id=contact.owner_id if contact else None, new=contact is None)
     return visit.sheet(
         "contacts/_form.html",

@@ -177,7 +177,7 @@ async def lose(visit: Visit, deal_id: int) -> web.Response:
 async def _lose_form(
     visit: Visit, deal: Deal, reason: str, refusal: Rejected | Conflict | Stale | None = None
 ) -> web.Response:
-    errors, form_error = form_errors(refusal) if refusal else ({}, "")
+    errors, form_error = form_errors(refusal, visit.translate)
     found = await visit.session.scalars(select(LostReason.name).order_by(LostReason.position, LostReason.id))
     return visit.sheet(
         "deals/_lose.html",
@@ -252,7 +252,7 @@ async def _person(visit: Visit, values: Mapping[str, str]) -> int:
         found = await recognise(visit, name=values["contact_name"], phone=values["phone"], email=values["email"])
     except Rejected as refusal:
         field = "contact_name" if refusal.field == "name" else refusal.field
-        raise Rejected(str(refusal), field=field) from refusal
+        raise refusal.about(field) from refusal
     return found.id
 
 
@@ -287,7 +287,7 @@ async def change(visit: Visit, deal_id: int) -> web.Response:
 async def _form(
     visit: Visit, deal: Deal | None, values: Mapping[str, str], refusal: Rejected | Conflict | Stale | None = None
 ) -> web.Response:
-    errors, form_error = form_errors(refusal) if refusal else ({}, "")
+    errors, form_error = form_errors(refusal, visit.translate)
     choices: Sequence[tuple[int, str]] = []
     if deal is None:
         every = await pipelines.stages_of(visit.session, (await pipelines.default(visit.session)).id)

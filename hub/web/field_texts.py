@@ -1,7 +1,7 @@
-"""For `make catalogues`: finds the words of channels' settings, which stand as plain arguments of their fields, and
-those of the desk, which are given to `doing.text` and `reader.text`.
+"""For `make catalogues`: finds the words of channels' settings, which stand as plain arguments of their fields, those
+of the desk, which are given to `doing.text` and `reader.text`, and those with which something is refused.
 
-Channels know nothing of languages (they are below the hub), so that nothing in them is marked for translation.
+Channels and core know nothing of languages (they are below the hub), so that nothing in them is marked for translation.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import IO, Any
 from babel.messages.extract import extract_python
 
 _SPEAKERS = ("doing", "reader", "self")
+_REFUSALS = ("Conflict", "Forbidden", "Rejected", "Stale")  # of core.kernel.errors
 
 
 def extract(
@@ -24,6 +25,9 @@ def extract(
     """
     content = source.read()
     yield from extract_python(io.BytesIO(content), keywords, comment_tags, options)
+    if b"core.kernel.errors" in content:
+        for text, line in _refused(ast.parse(content)):
+            yield line, None, text, []
     if b".text(" in content and b"hub.desk" in content:
         for text, line in _said(ast.parse(content)):
             yield line, None, text, []
@@ -42,6 +46,15 @@ def _texts(tree: ast.Module) -> Iterator[tuple[str, int]]:
             text = "" if node.value is None else _constant(node.value)
             if text:
                 yield text, node.lineno
+
+
+def _refused(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _REFUSALS and node.args:
+            message = node.args[0]
+            for part in (message.body, message.orelse) if isinstance(message, ast.IfExp) else (message,):
+                if text := _constant(part):
+                    yield text, part.lineno
 
 
 def _said(tree: ast.Module) -> Iterator[tuple[str, int]]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from aiohttp import web
 from sqlalchemy import or_, select
 
-from core.kernel.errors import Conflict, Rejected
+from core.kernel.errors import Rejected
 from core.staff import access
 from core.talk import conversations, outbox, viewings
 from core.talk.conversations import Conversation, Message
@@ -109,18 +109,12 @@ async def be_present(visit: Visit, conversation_id: int) -> web.Response:
 async def retry(visit: Visit, message_id: int) -> web.Response:
     """Send a message once more that failed, or of which nobody knows whether it went."""
     message = await changing(visit, Message, message_id)
-    try:
-        await outbox.retry(visit.session, message, at=visit.viewer.now)
-    except Conflict as refusal:
-        raise Conflict(visit.translate(str(refusal))) from refusal
+    await outbox.retry(visit.session, message, at=visit.viewer.now)
     return visit.done(f"/conversations/{message.conversation_id}", N_("It goes out again"))
 
 
 async def cancel(visit: Visit, message_id: int) -> web.Response:
     """Take back a message that was to be sent later."""
     message = await changing(visit, Message, message_id)
-    try:
-        await outbox.cancel(visit.session, message, at=visit.viewer.now, actor_id=visit.user.id)
-    except Conflict as refusal:
-        raise Conflict(visit.translate(str(refusal))) from refusal
+    await outbox.cancel(visit.session, message, at=visit.viewer.now, actor_id=visit.user.id)
     return visit.done(f"/conversations/{message.conversation_id}", N_("It will not be sent"))

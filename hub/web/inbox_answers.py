@@ -34,7 +34,7 @@ async def say(visit: Visit, conversation_id: int) -> web.Response:
 async def _note(visit: Visit, conversation: Conversation) -> Message:
     text = visit.field("text")
     if len(text) > notes.LONGEST:
-        raise Rejected(f"A note has at most {notes.LONGEST} characters", field="text")
+        raise Rejected("A note has at most %(most)s characters", most=notes.LONGEST, field="text")
     return await conversations.note(
         visit.session, conversation, text=text, at=visit.viewer.now, author_id=visit.user.id
     )
@@ -65,9 +65,7 @@ async def _reply(visit: Visit, conversation: Conversation) -> Message:
 
 
 async def _refused(visit: Visit, conversation: Conversation, refusal: DomainError) -> web.Response:
-    errors, form_error = form_errors(refusal)
-    errors = {name: visit.translate(words) for name, words in errors.items()}
-    form_error = visit.translate(form_error) if form_error else ""
+    errors, form_error = form_errors(refusal, visit.translate)
     if _wants_json(visit):
         # 200, since a browser notes any other status as an error in its console, and this one is shown by its field
         return _json({"errors": errors, "form_error": form_error})

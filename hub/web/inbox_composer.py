@@ -129,9 +129,7 @@ async def _way(visit: Visit, route: Route, *, is_default: bool) -> Way:
     sending = route.sending
     has_templates = Capability.TEMPLATES in sending.capabilities
     known = await templates.of_connection(visit.session, route.live.id) if has_templates else []
-    problem = visit.translate(route.problem) if route.problem else ""
-    if route.live.paused_because is not None and not problem:
-        problem = visit.translate(N_("This channel is paused"))
+    problem = "" if route.refusal is None else route.refusal.said(visit.translate)
     address = route.sender.address_of(route.peer)
     return Way(
         id=route.live.id,

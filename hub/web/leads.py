@@ -233,7 +233,7 @@ async def add(visit: Visit) -> web.Response:
 
 
 def _form(visit: Visit, values: Mapping[str, str], refusal: Rejected | Conflict | None = None) -> web.Response:
-    errors, form_error = form_errors(refusal) if refusal else ({}, "")
+    errors, form_error = form_errors(refusal, visit.translate)
     return visit.sheet(
         "leads/_form.html", visit.translate(N_("New lead")), values=values, errors=errors, form_error=form_error
     )

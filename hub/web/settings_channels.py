@@ -14,7 +14,6 @@ from sqlalchemy import func, select
 
 from core import connections
 from core.connections import Connection, Health
-from core.kernel.errors import Conflict
 from core.sales.leads import Lead
 from core.staff import access
 from core.talk.outbox import ProviderExchange
@@ -236,10 +235,7 @@ async def remove(visit: Visit, connection_id: int) -> web.StreamResponse:
     """Remove a channel over which nothing came yet, and take our hook back from its provider."""
     connection = await _locked(visit, connection_id)
     live = visit.hub.switchboard.by_id(connection_id)
-    try:
-        await channel_upkeep.remove(visit.session, connection)
-    except Conflict as error:
-        raise Conflict(visit.translate(str(error))) from None
+    await channel_upkeep.remove(visit.session, connection)
     note(visit, "connection.removed", "connection", connection_id, {"title": connection.title})
     await visit.session.commit()
     if live is not None:

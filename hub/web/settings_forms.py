@@ -179,9 +179,8 @@ async def tried(
         if not isinstance(error, Conflict | Stale | Rejected):
             raise
         await visit.session.refresh(visit.user)  # undone, it would be read again in the middle of a template
-        errors, said = form_errors(error)
-        errors = {_called(name, fields or {}): visit.translate(text) for name, text in errors.items()}
-        said = visit.translate(said) if said else ""
+        errors, said = form_errors(error, visit.translate)
+        errors = {_called(name, fields or {}): text for name, text in errors.items()}
         if conflict and isinstance(error, Conflict) and said:
             errors, said = {conflict: visit.translate(taken)}, ""
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 422)

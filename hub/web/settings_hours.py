@@ -84,7 +84,7 @@ def _read(visit: Visit, before: dict[str, Any]) -> dict[str, Any]:
             week[day] = _spans(fields.text(name, most=200))
             hours_json.from_json({"always_open": True, "week": {day: week[day]}})
         except Rejected as error:
-            fields.wrong(name, _reason(str(error)))
+            fields.wrong(name, _reason(error.message))
     days: dict[str, list[list[str]]] = {}
     for line in fields.lines("days", most=2000):
         day, _, hours = line.partition(" ")

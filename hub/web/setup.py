@@ -63,7 +63,9 @@ async def first_step(request: web.Request, viewer: Viewer) -> web.StreamResponse
     except Forbidden:
         return _expired(request, viewer, was_used=True)
     except Rejected as error:
-        return _form(request, viewer, token, values, errors={error.field or "email": str(error)})
+        return _form(
+            request, viewer, token, values, errors={error.field or "email": error.said(translator_for(viewer.language))}
+        )
     response = web.Response(status=303, headers={"Location": "/setup/channel", "Cache-Control": "no-store"})
     auth.set_cookie(response, secret, secure=is_https(hub.public_url))
     return response

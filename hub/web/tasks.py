@@ -252,7 +252,7 @@ async def change(visit: Visit, task_id: int) -> web.Response:
 async def _form(
     visit: Visit, task: Task | None, values: Mapping[str, str], refusal: Rejected | Conflict | Stale | None = None
 ) -> web.Response:
-    errors, form_error = form_errors(refusal) if refusal else ({}, "")
+    errors, form_error = form_errors(refusal, visit.translate)
     about, head = "", None
     if task is None:
         deal, contact = await _about(visit, values)

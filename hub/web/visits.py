@@ -302,11 +302,12 @@ def wants_page(request: web.Request) -> bool:
 def problem(request: web.Request, viewer: Viewer, error: DomainError) -> web.Response:
     """Answer a refusal in the way the browser asked: a problem document for scripts, else a page."""
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 422)
+    said = error.said(translator_for(viewer.language))
     if wants_page(request):
-        detail = None if status == 404 else str(error)
+        detail = None if status == 404 else said
         response = shown(request, viewer, "error.html", status=status, what=status, reference=None, detail=detail)
     else:
-        response = problem_document(status, str(error))
+        response = problem_document(status, said)
     if isinstance(error, TooManyTries):
         response.headers["Retry-After"] = str(error.wait)
     return response
@@ -325,7 +326,9 @@ def problem_document(status: int, title: str) -> web.Response:
     )
 
 
-def form_errors(error: DomainError) -> tuple[Mapping[str, str], str]:
-    """Return a refusal as forms show it: by field where it names one, else above the form."""
+def form_errors(error: DomainError | None, translate: Callable[[str], str]) -> tuple[Mapping[str, str], str]:
+    """Return a refusal as forms show it: by field where it names one, else above the form; nothing of None."""
+    if error is None:
+        return {}, ""
     name = getattr(error, "field", None)
-    return ({name: str(error)}, "") if name else ({}, str(error))
+    return ({name: error.said(translate)}, "") if name else ({}, error.said(translate))

@@ -164,6 +164,17 @@ async def test_a_missed_call_is_one_task_however_often_they_rang(ring, session, 
     assert [line.kind for line in await told(session, "call.missed")] == ["call.missed"] * 3
 
 
+async def test_a_task_to_call_back_is_in_the_company_s_language_and_its_time(ring, session, take_on, hub):
+    await take_on("Anna", extension="101")
+    async with hub.database.transaction() as changed:
+        company = await workspace.get(changed)
+        company.language, company.time_zone = "ru", "Asia/Omsk"
+    await ring(*missed())
+    [task] = await all_of(session, Task)
+    assert task.title == "Перезвонить"
+    assert task.note.startswith(f"Звонок без ответа {STARTS + timedelta(hours=6):%Y-%m-%d %H:%M}")
+
+
 async def test_the_contact_s_own_manager_has_to_call_back(ring, session, take_on, hub):
     await take_on("Anna", extension="101")
     boris = await take_on("Boris", extension="102")

@@ -571,6 +571,12 @@ async def test_greeting_and_help_speak_the_reader_s_language(hub, take_on, at_de
     assert any("/today" in line for line in card.lines)
 
 
+async def test_a_refusal_speaks_the_reader_s_language(at_desk, take_on, asked, read):
+    vera = await at_desk(await take_on("Vera", language="ru"))
+    (card,) = await vera.says(f"/show {(await read(Conversation)).id}")
+    assert card.lines == ("Этого больше нет, или это не для вас",)
+
+
 async def test_the_buttons_of_the_greeting_show_what_waits_and_nothing_else(desk, asked, monkeypatch):
     for verb, does in commands.EXTRA_VERBS.items():
         monkeypatch.setitem(presses.VERBS, verb, does)

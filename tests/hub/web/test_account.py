@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from core.connections import Connection
 from core.sales.leads import Lead
+from core.sales.pipelines import LostReason, Stage, StageRule
 from core.staff import access, audit, sessions, users, workspace
 from core.staff.users import Role, User
 from hub import auth
@@ -322,6 +323,29 @@ async def test_the_set_up_link_makes_the_owner_and_leads_to_the_first_channel(cl
     async with hub.database.reading() as session:
         (connection,) = list(await session.scalars(select(Connection)))
     assert (connection.kind, connection.rate_per_minute, connection.default_country) == ("webform", 600, "EE")
+
+
+async def test_what_the_workspace_begins_with_is_in_the_company_s_language(client, hub):
+    async with hub.database.transaction() as session:
+        stage = await session.scalar(select(Stage).where(Stage.name == "Payment"))
+        stage.name = "Invoice"
+    form = OWNER | {"language": "ru", "token": await setup_token(hub)}
+    await client.post("/setup", data=form, headers=HTML, allow_redirects=False)
+    async with hub.database.reading() as session:
+        stages = list(await session.scalars(select(Stage.name).order_by(Stage.position)))
+        (rule,) = list(await session.scalars(select(StageRule.title)))
+        reasons = list(await session.scalars(select(LostReason.name).order_by(LostReason.position)))
+    assert stages[0] == "Первый звонок" and stages[-2:] == ["Выиграна", "Проиграна"]
+    assert "Invoice" in stages, "what somebody has called it themselves stays"
+    assert (rule, reasons[0]) == ("Перезвонить", "Дорого")
+
+
+async def test_a_refusal_is_in_the_reader_s_language_with_its_values(client, hub, take_on):
+    await take_on("Anna", Role.OWNER, password=True, language="ru")
+    await sign_in(client)
+    form = {"current_password": PASSWORD, "new_password": "short", "csrf_token": await csrf(client)}
+    answer = await client.post("/profile/password", data=form, headers=HTML)
+    assert "В пароле должно быть не меньше 10 знаков" in await answer.text()
 
 
 async def test_the_first_request_goes_to_the_owner_and_shows_on_the_page_of_the_first_channel(client, hub, drain):
