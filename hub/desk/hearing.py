@@ -53,7 +53,7 @@ async def do(
     if isinstance(event, DeskGone):
         await linking.reach(session, live.id, event.peer, is_reachable=False)
         if not event.is_private:
-            await topics.forget(session, live.id, event.peer)
+            await topics.forget(session, live.id, event.peer, at=now)
         return Answer()
     if isinstance(event, DeskStarted):
         await _started(session, hub, live, event)

@@ -110,7 +110,7 @@ async def team(doing: Doing, words: str) -> None:
         _require_lead(doing, chat.team_id)
     if words.casefold() in ("off", "выкл", "нет"):
         if chat is not None:
-            await topics.forget(doing.session, doing.live.id, doing.event.peer)
+            await topics.forget(doing.session, doing.live.id, doing.event.peer, at=doing.now)
             await doing.session.flush()
             doing.topic_id = None
             _note(doing, "desk.group_left", chat.team_id)

@@ -276,6 +276,10 @@ class Poster:
         log.info("desk_post_refused", post_id=row.id, error=str(error)[:200], kind=type(error).__name__)
         async with hub.database.transaction() as session:
             now = hub.clock.now()
+            # the group before the post, as everybody who takes both does
+            group = (
+                await topics.hold(session, row.connection_id, row.chat) if isinstance(error, RecipientGone) else None
+            )
             post = await self._held(session, row)
             if isinstance(error, PlaceGone) and post.topic_id is not None and row.attempts < 5:
                 await topics.lost(session, post.topic_id)
@@ -289,10 +293,13 @@ class Poster:
                 return False
             if isinstance(error, RecipientGone) and post.target_id is None:
                 await linking.reach(session, post.connection_id, post.chat, is_reachable=False)
-                await topics.unusable(session, hub, post, str(error), at=now)
+                if group is not None:
+                    await topics.unusable(session, group, str(error), at=now)
             if isinstance(error, Undeliverable):
                 if post.target_id is not None or post.purpose == "topic":
                     await session.delete(post)
+                elif post.topic_id is not None and post.due_at is not None:
+                    await topics.bring_elsewhere(session, [post], str(error), at=now)
                 else:
                     post.due_at, post.error = None, str(error)[:500]
                 return True

@@ -193,7 +193,7 @@ def posts_queue() -> LaneQueue:
     """Return the queue of what is to be posted: one lane a chat or topic, so that posts keep their order."""
     table = DeskPost.__table__
     assert isinstance(table, Table)
-    return LaneQueue(table, ("connection_id",), lease=LEASE)
+    return LaneQueue(table, ("connection_id", "chat"), lease=LEASE)
 
 
 def updates_queue() -> LaneQueue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,9 +32,17 @@ class Wanted(NamedTuple):
 
 
 async def chat_for(session: AsyncSession, team_id: int | None) -> DeskTeamChat | None:
-    """Return the group a team works in: its own, else that of all; None if there is none that can be used."""
+    """Return the group a team works in: its own, else that of all; None if there is none that can be used.
+
+    It stays in use until the caller commits: what is to be posted there is seen by whoever then finds it gone.
+    """
     rows = list(
-        await session.scalars(select(DeskTeamChat).where(DeskTeamChat.trouble.is_(None)).order_by(DeskTeamChat.id))
+        await session.scalars(
+            select(DeskTeamChat)
+            .where(DeskTeamChat.trouble.is_(None))
+            .order_by(DeskTeamChat.id)
+            .with_for_update(read=True)
+        )
     )
     own = next((row for row in rows if team_id is not None and row.team_id == team_id), None)
     return own or next((row for row in rows if row.team_id is None), None)
@@ -133,53 +142,68 @@ async def lost(session: AsyncSession, topic_id: int) -> None:
     await session.execute(update(DeskTopic).where(DeskTopic.id == topic_id).values(thread=None))
 
 
-async def unusable(session: AsyncSession, hub: Hub, post: DeskPost, because: str, *, at: datetime) -> None:
-    """Note that nothing can be posted in a team's group: what waited there goes to whoever looks after it, or heads."""
-    chat = await session.scalar(
+async def hold(session: AsyncSession, connection_id: int, chat: str) -> DeskTeamChat | None:
+    """Return a team's group with nothing new coming into it until the caller commits; None if the chat is none."""
+    found: DeskTeamChat | None = await session.scalar(
         select(DeskTeamChat)
-        .where(DeskTeamChat.connection_id == post.connection_id, DeskTeamChat.chat == post.chat)
+        .where(DeskTeamChat.connection_id == connection_id, DeskTeamChat.chat == chat)
         .with_for_update()
     )
-    if chat is None:
-        return
-    chat.trouble = because[:500]
-    waiting = list(
-        await session.scalars(
-            select(DeskPost)
-            .where(
-                DeskPost.connection_id == post.connection_id,
-                DeskPost.chat == post.chat,
-                DeskPost.topic_id.is_not(None),
-                DeskPost.due_at.is_not(None),
-                DeskPost.purpose.in_(("message", "lead")),
-            )
-            .order_by(DeskPost.id)
+    return found
+
+
+async def unusable(session: AsyncSession, group: DeskTeamChat, because: str, *, at: datetime) -> None:
+    """Note that nothing can be posted in a group that the caller holds: what waits there goes to people instead."""
+    group.trouble = because[:500]
+    waiting = await _waiting(session, group.connection_id, group.chat)
+    await bring_elsewhere(session, waiting, because, at=at)
+
+
+async def forget(session: AsyncSession, connection_id: int, chat: str, *, at: datetime) -> None:
+    """Work in a group no more; its topics stay as they are, and what waits to be posted there goes to people."""
+    if await hold(session, connection_id, chat) is not None:
+        waiting = await _waiting(session, connection_id, chat)
+        await bring_elsewhere(session, waiting, "The group is not worked in any more", at=at)
+    for model in (DeskTopic, DeskTeamChat):
+        await session.execute(delete(model).where(model.connection_id == connection_id, model.chat == chat))
+
+
+async def _waiting(session: AsyncSession, connection_id: int, chat: str) -> Sequence[DeskPost]:
+    found = (
+        select(DeskPost)
+        .where(
+            DeskPost.connection_id == connection_id,
+            DeskPost.chat == chat,
+            DeskPost.topic_id.is_not(None),
+            DeskPost.due_at.is_not(None),
+            DeskPost.target_id.is_(None),
+            DeskPost.purpose != "topic",
         )
+        .order_by(DeskPost.id)
+        .with_for_update()
     )
-    if post not in waiting and post.purpose in ("message", "lead"):
-        waiting.insert(0, post)
+    return (await session.scalars(found)).all()
+
+
+async def bring_elsewhere(session: AsyncSession, waiting: Sequence[DeskPost], because: str, *, at: datetime) -> None:
+    """Give up posts of topics: what customers said in them is told to whoever looks after it, else to heads."""
     fresh: list[DeskPost] = []
     for row in waiting:
+        row.due_at, row.error = None, because[:500]
         conversation = None if row.conversation_id is None else await session.get(Conversation, row.conversation_id)
-        if conversation is None:
+        if conversation is None or row.purpose not in ("message", "lead"):
             continue
-        told = (
-            [conversation.assignee_id]
-            if conversation.assignee_id is not None
-            else await users.heads_for(session, conversation.team_id)
-        )
-        links = await session.scalars(
-            select(DeskLink).where(DeskLink.user_id.in_(told), DeskLink.is_reachable).order_by(DeskLink.id)
-        )
+        links: Sequence[DeskLink] = ()
+        if conversation.assignee_id is not None:
+            links = await _reachable(session, [conversation.assignee_id])
+        if not links:
+            links = await _reachable(session, await users.heads_for(session, conversation.team_id))
         subjects = {name: getattr(row, name) for name in ("conversation_id", "message_id", "lead_id")}
         fresh += [posts.to_link(link, row.purpose, at=at, **subjects) for link in links]
-        if row is not post:
-            row.due_at, row.error = None, because[:500]
     await posts.add(session, fresh)
     await jobs.wake(session)
 
 
-async def forget(session: AsyncSession, connection_id: int, chat: str) -> None:
-    """Work in a group no more; its topics stay as they are."""
-    for model in (DeskTopic, DeskTeamChat):
-        await session.execute(delete(model).where(model.connection_id == connection_id, model.chat == chat))
+async def _reachable(session: AsyncSession, user_ids: Sequence[int]) -> Sequence[DeskLink]:
+    found = select(DeskLink).where(DeskLink.user_id.in_(user_ids), DeskLink.is_reachable).order_by(DeskLink.id)
+    return (await session.scalars(found)).all()

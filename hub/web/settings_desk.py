@@ -72,5 +72,5 @@ async def forget(visit: Visit, connection_id: int, group_id: int) -> web.StreamR
     if chat is None or chat.connection_id != connection_id:
         raise NotFound("group", group_id)
     note(visit, "desk.group_forgotten", "connection", connection_id, {"title": chat.title})
-    await topics.forget(visit.session, connection_id, chat.chat)
+    await topics.forget(visit.session, connection_id, chat.chat, at=visit.viewer.now)
     return visit.go(f"/settings/channels/{connection_id}")

@@ -17,7 +17,7 @@ from core.kernel.addresses import Address
 from core.kernel.db import Base
 from core.kernel.envelopes import Claim, Incoming, Trust
 from core.kernel.errors import Conflict, NotFound, Rejected
-from core.people import contacts, merging, moving
+from core.people import companies, contacts, merging, moving
 from core.people.contacts import Contact, ContactIdentity, DuplicateCandidate
 from core.people.merging import MergedRow
 from core.sales import deals
@@ -201,7 +201,7 @@ async def test_undone_at_once_nothing_has_changed(shop, drain):
 async def test_what_is_missing_is_taken_over_and_given_back(shop):
     form, bot = await shop.two()
     async with shop.hub.database.transaction() as session:
-        company = await contacts.add_company(session, name="Окна", at=MONDAY_TEN)
+        company = await companies.add(session, name="Окна", at=MONDAY_TEN)
         gone, kept = await contacts.get(session, bot.contact_id), await contacts.get(session, form.contact_id)
         kept.owner_id = kept.team_id = None
         gone.created_at = kept.created_at - timedelta(days=1)
@@ -244,7 +244,7 @@ async def test_what_is_missing_is_taken_over_and_given_back(shop):
 async def test_a_contact_comes_back_without_a_company_that_is_no_more(shop):
     form, bot = await shop.two()
     async with shop.hub.database.transaction() as session:
-        company = await contacts.add_company(session, name="Окна", at=MONDAY_TEN)
+        company = await companies.add(session, name="Окна", at=MONDAY_TEN)
         gone = await contacts.get(session, bot.contact_id)
         await contacts.change(session, gone, company_id=company.id, at=MONDAY_TEN, actor_id=None)
     merge_id = await shop.merge(form.contact_id, bot.contact_id)

@@ -27,9 +27,10 @@ SECRET = "a secret of the exchange"
 DESK_101, DESK_102, DESK_103 = "74951000101", "74951000102", "74951000103"
 GROUP, QUEUE, MENU, MACHINE, STASIS = "74951000110", "74951000120", "74951000130", "74951000140", "74951000150"
 
-Behaviour = Literal["answers", "rings", "busy", "declines", "transfers", "consults", "introduces"]
-"""What a phone on a desk does: `transfers` answers and passes the call on to 102, by REFER; `consults` asks 102 first,
-by the exchange's code *2; `introduces` asks as well, by a second call of its own and a REFER that names it."""
+Behaviour = Literal["answers", "hesitates", "rings", "busy", "declines", "transfers", "consults", "introduces"]
+"""What a phone on a desk does: `hesitates` answers after two seconds; `transfers` answers and passes the call on to
+102, by REFER; `consults` asks 102 first, by the exchange's code *2; `introduces` asks as well, by a second call of its
+own and a REFER that names it."""
 
 _FOLDER = Path(__file__).with_suffix("")
 _MODULES = ("/usr/lib/asterisk/modules", "/usr/lib/x86_64-linux-gnu/asterisk/modules")

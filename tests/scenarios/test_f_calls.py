@@ -204,6 +204,7 @@ async def test_a_call_rings_on_the_screen_is_answered_recorded_and_heard(
     office: Office, client: TestClient[Any, Any], token_of: Any
 ):
     office.exchange.desk("101", "rings")
+    office.exchange.desk("102", "hesitates")
     office.exchange.call(asterisk.GROUP, seconds=1)
     (call,) = await office.calls("completed")
     assert (call.direction, call.number, call.line) == ("inbound", f"+{VERA}", asterisk.GROUP)

@@ -210,8 +210,8 @@ async def test_a_visitor_talks_in_two_tabs_reloads_and_loses_nothing_when_the_se
         "By Friday",
         "Friday it is",
     ]
+    await expect_count(hub, Message, 5)
     async with hub.database.reading() as session:
-        assert await session.scalar(select(func.count()).select_from(Message)) == 5
         lead = await session.scalar(select(Lead))
     assert lead.attribution["utm_source"] == "google"
     assert visitor.asked == {site.removeprefix("http://"), door.url.removeprefix("http://")}
@@ -232,8 +232,7 @@ async def test_the_line_comes_back_by_itself(hub, door, site, browse, answer):
     await expect(page.locator(".list .bubble")).to_have_count(3, timeout=40_000)
     await expect(page.locator(".meta", has_text="sending")).to_have_count(0)
     await expect(page.locator(".notice")).to_have_text("")
-    async with hub.database.reading() as session:
-        assert await session.scalar(select(func.count()).select_from(Message)) == 3
+    await expect_count(hub, Message, 3)
 
 
 async def answer_when_there(hub: Hub, answer: Any) -> None:

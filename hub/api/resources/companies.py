@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import select
 
-from core.people import contacts
+from core.people import companies
 from core.people.contacts import Company
 from core.staff import access, users
 from hub.api import paging, records
@@ -88,7 +88,7 @@ async def add(call: Call, body: NewCompany) -> CompanyView:
     if owner_id is not None:
         await users.for_work(call.session, owner_id, field="owner_id")
     return view(
-        await contacts.add_company(
+        await companies.add(
             call.session,
             name=body.name,
             at=call.now,
@@ -107,7 +107,7 @@ async def change(call: Call, company_id: Id, body: CompanyChange) -> CompanyView
         call.rights.require_assign(company.owner_id)
         if values["owner_id"] is not None:
             await users.for_work(call.session, values["owner_id"], field="owner_id")
-    await contacts.change_company(call.session, company, **values)
+    await companies.change(call.session, company, **values)
     return view(company)
 
 
