@@ -92,6 +92,8 @@ def read(request: RawRequest) -> Raw:
 
 
 def _pairs(urlencoded: bytes) -> list[tuple[str, bytes]]:
+    if urlencoded.count(b"%") > sms.MOST_ESCAPES:
+        raise Malformed(f"The request's fields have too many escaped characters: {sms.MOST_ESCAPES} are taken")
     try:
         found = parse_qsl(
             urlencoded.decode("latin-1"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, encoding="latin-1"

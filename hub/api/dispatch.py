@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -78,6 +78,16 @@ def _described(endpoints: tuple[Endpoint, ...], version: str) -> dict[str, Any]:
     return describe(endpoints, server="/api" + VERSION_PREFIX, version=version)
 
 
+@cache
+def _body_reader(shape: type[msgspec.Struct]) -> BodyReader[msgspec.Struct]:
+    return BodyReader(shape)
+
+
+@cache
+def _query_reader(shape: type[msgspec.Struct]) -> QueryReader[msgspec.Struct]:
+    return QueryReader(shape)
+
+
 class _Nothing(msgspec.Struct):
     """The query of an endpoint that takes none."""
 
@@ -93,8 +103,8 @@ class _Route:
         self._around = around
         self._is_located = is_located
         shape = endpoint.shape
-        self._body = BodyReader[msgspec.Struct](shape.body) if shape.body else None
-        self._query = QueryReader[msgspec.Struct](shape.query or _Nothing)
+        self._body = _body_reader(shape.body) if shape.body else None
+        self._query = _query_reader(shape.query or _Nothing)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, trying again while its transaction clashes with others."""

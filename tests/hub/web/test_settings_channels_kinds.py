@@ -62,18 +62,18 @@ async def test_every_kind_is_offered_by_its_group_and_found_by_words(owner):
     assert "No channel is called so" in (await owner.get("/settings/channels/new?q=pigeon")).text
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_the_form_of_every_kind_asks_for_its_settings_and_says_what_is_missing(owner, all_of, kind):
-    page = await owner.get(f"/settings/channels/new/{kind}")
-    assert page.status == 200
-    settings = registry.settings_class(kind).model_fields
-    needed = [name for name, field in settings.items() if field.is_required() and not channel_is_made(field)]
-    for name in needed:
-        assert f'name="{name}"' in page.text
-    answer = await owner.post_plainly("/settings/channels", kind=kind, title="")
-    assert answer.status == 422
-    for name in ("title", *needed):
-        assert f'id="{name}-error"' in answer.text
+async def test_the_form_of_every_kind_asks_for_its_settings_and_says_what_is_missing(owner, all_of):
+    for kind in KINDS:
+        page = await owner.get(f"/settings/channels/new/{kind}")
+        assert page.status == 200, kind
+        settings = registry.settings_class(kind).model_fields
+        needed = [name for name, field in settings.items() if field.is_required() and not channel_is_made(field)]
+        for name in needed:
+            assert f'name="{name}"' in page.text, kind
+        answer = await owner.post_plainly("/settings/channels", kind=kind, title="")
+        assert answer.status == 422, kind
+        for name in ("title", *needed):
+            assert f'id="{name}-error"' in answer.text, kind
     assert await all_of(Connection) == []
 
 
