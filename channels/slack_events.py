@@ -11,7 +11,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -19,7 +18,7 @@ from channels.contract import Routed
 from channels.fields import Fields, json_of
 from core.kernel.addresses import Address
 from core.kernel.envelopes import Attachment, Changed, Claim, Event, Incoming, MediaKind, Problem, Trust
-from webhooks import charsets
+from webhooks import charsets, urlencoded
 from webhooks.errors import Malformed
 from webhooks.request import RawRequest
 
@@ -43,10 +42,9 @@ def read(request: RawRequest) -> Fields:
     if start == b"{":
         return json_of(request)
     try:
-        pairs = parse_qsl(request.body.decode(), max_num_fields=_MOST_PAIRS, keep_blank_values=True)
-    except (ValueError, UnicodeDecodeError) as error:
+        form = dict(urlencoded.pairs(request.body.decode(), most=_MOST_PAIRS))
+    except UnicodeDecodeError as error:
         raise Malformed("The body is neither JSON nor a form, so it is not from Slack") from error
-    form = dict(pairs)
     if "payload" in form:
         try:
             found = msgspec.json.decode(form["payload"].encode("utf-8", "replace"))

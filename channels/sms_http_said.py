@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
-from urllib.parse import parse_qsl
 
 from channels import sms, sms_text
 from channels.fields import Fields
-from webhooks import charsets, multiparts
-from webhooks.errors import Malformed
+from webhooks import charsets, multiparts, urlencoded
 from webhooks.request import RawRequest
 
 State = Literal["sent", "delivered", "read", "failed"]
@@ -41,7 +39,6 @@ STATES: Mapping[str, State] = {
     **dict.fromkeys(("read", "seen"), "read"),
 }
 
-_MOST_FIELDS = 500
 _GSM_CONTROLS = frozenset(range(32)) - {9, 10, 13}
 _WIDE = ("2", "8")  # Kannel's and SMPP's number for UCS-2
 _WORDS = re.compile(rb"[A-Za-z0-9 .,:;!?'\"()/+\n\r-]*")
@@ -79,27 +76,20 @@ def read(request: RawRequest) -> Raw:
     Raises:
         Malformed: it cannot be read.
     """
-    pairs = _pairs(request.query.encode("utf-8", "replace"))
+    pairs = _bytes(request.query.encode("utf-8", "replace"))
     body = request.body
     if request.content_type == "multipart/form-data":
         boundary = multiparts.boundary_in(body, "")
-        parts = multiparts.parts_of(body, boundary, _MOST_FIELDS) if boundary else []
+        parts = multiparts.parts_of(body, boundary, urlencoded.MOST_FIELDS) if boundary else []
         return Raw([*pairs, *((part.name.decode("utf-8", "replace"), part.content) for part in parts)])
     if body[:64].lstrip()[:1] in (b"{", b"["):
         sent = sms.body_parameters(request)
         return Raw([*pairs, *((name, value.encode("utf-8", "replace")) for name, value in sent)])
-    return Raw([*pairs, *_pairs(body)])
+    return Raw([*pairs, *_bytes(body)])
 
 
-def _pairs(urlencoded: bytes) -> list[tuple[str, bytes]]:
-    if urlencoded.count(b"%") > sms.MOST_ESCAPES:
-        raise Malformed(f"The request's fields have too many escaped characters: {sms.MOST_ESCAPES} are taken")
-    try:
-        found = parse_qsl(
-            urlencoded.decode("latin-1"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, encoding="latin-1"
-        )
-    except ValueError as error:
-        raise Malformed(f"The request's fields cannot be read: {str(error)[:200]}") from error
+def _bytes(written: bytes) -> list[tuple[str, bytes]]:
+    found = urlencoded.pairs(written.decode("latin-1"), encoding="latin-1")
     return [(name, value.encode("latin-1", "replace")) for name, value in found]
 
 

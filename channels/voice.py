@@ -20,7 +20,7 @@ from channels import shared_secret
 from channels.contract import Advice, ChannelSettings
 from channels.fields import Fields
 from core.kernel.envelopes import CallRules
-from webhooks import charsets
+from webhooks import charsets, urlencoded
 from webhooks.errors import BadSignature, Malformed
 from webhooks.request import RawRequest, Reply
 
@@ -28,7 +28,6 @@ LOOKUP = "lookup"
 """The end of the hook's path at which a PBX asks who rings."""
 
 _LONGEST = 200  # letters of a number, an extension or an id that are kept
-_MOST_FIELDS = 500
 _TECHNOLOGY = re.compile(r"^(?:PJSIP|SIP|IAX2|Local|DAHDI|sofia/[^/]+|user|loopback)/", re.IGNORECASE)
 _SIP = re.compile(r"^sips?:([^@;>]+)(?:@.*)?$", re.IGNORECASE)
 
@@ -203,14 +202,8 @@ def form_of(request: RawRequest) -> dict[str, str]:
     body = request.body
     if body.lstrip()[:2] == b"--":
         return _multipart(body)
-    try:
-        pairs = parse_qsl(
-            body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="replace"
-        )
-    except ValueError as error:
-        raise Malformed(f"The form cannot be read: {error}") from error
     found: dict[str, str] = {}
-    for name, value in pairs:
+    for name, value in urlencoded.pairs(body.decode("utf-8", "replace")):
         found.setdefault(charsets.clean(name), charsets.clean(value))
     return found
 
@@ -219,7 +212,7 @@ def _multipart(body: bytes) -> dict[str, str]:
     """Read a multipart form by the boundary that is really there: Zadarma's header names another one."""
     boundary = body.lstrip().split(b"\n", 1)[0].strip()
     found: dict[str, str] = {}
-    for piece in body.split(boundary)[1:_MOST_FIELDS]:
+    for piece in body.split(boundary)[1 : urlencoded.MOST_FIELDS]:
         head, blank, content = piece.strip(b"\r\n").replace(b"\r\n", b"\n").partition(b"\n\n")
         name = re.search(rb'name="([^"]*)"', head)
         if blank and name:

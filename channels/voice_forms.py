@@ -5,13 +5,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
-
-from webhooks import multiparts
+from webhooks import multiparts, urlencoded
 from webhooks.errors import Malformed
 from webhooks.request import RawRequest
-
-_MOST_FIELDS = 500
 
 
 def exact(request: RawRequest) -> dict[str, bytes]:
@@ -26,18 +22,9 @@ def exact(request: RawRequest) -> dict[str, bytes]:
         boundary = multiparts.boundary_in(body, "")
         if not boundary:
             raise Malformed("The multipart body has no boundary")
-        for part in multiparts.parts_of(body, boundary, _MOST_FIELDS):
+        for part in multiparts.parts_of(body, boundary, urlencoded.MOST_FIELDS):
             found.setdefault(part.name.decode("utf-8", "surrogateescape"), part.content)
         return found
-    try:
-        pairs = parse_qsl(
-            body.decode("utf-8", "surrogateescape"),
-            keep_blank_values=True,
-            max_num_fields=_MOST_FIELDS,
-            errors="surrogateescape",
-        )
-    except ValueError as error:
-        raise Malformed(f"The form cannot be read: {error}") from error
-    for name, value in pairs:
+    for name, value in urlencoded.pairs(body.decode("utf-8", "surrogateescape"), errors="surrogateescape"):
         found.setdefault(name, value.encode("utf-8", "surrogateescape"))
     return found

@@ -47,3 +47,17 @@ async def get(session: AsyncSession) -> Workspace:
     if workspace is None:
         raise NotFound("workspace: run `switchyard migrate` first")
     return workspace
+
+
+def change(company: Workspace, **values: Any) -> list[str]:
+    """Change what is known of the company, checked by the caller; return the names of what is different now, sorted.
+
+    Working hours that were counted in the company's time zone follow it. The caller has locked the row.
+    """
+    changed = {name: value for name, value in values.items() if getattr(company, name) != value}
+    if "time_zone" in changed and company.schedule.get("time_zone") == company.time_zone:
+        company.schedule = {**company.schedule, "time_zone": changed["time_zone"]}
+    for name, value in changed.items():
+        setattr(company, name, value)
+    company.version += bool(changed)
+    return sorted(changed)

@@ -1,4 +1,4 @@
-"""Pages of the settings: channels, people, hours, routing, pipelines, keys, dead letters, the audit log."""
+"""Pages of the settings: channels, people, company, hours, routing, pipelines, keys, dead letters, the audit log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hub.web import (
     settings_channel_forms,
     settings_channel_secrets,
     settings_channels,
+    settings_company,
     settings_deliveries,
     settings_desk,
     settings_hours,
@@ -41,6 +42,8 @@ def add_routes(app: web.Application) -> None:
     _channels(get, post)
     _people(get, post)
     _rules(get, post)
+    get("/company", settings_company.show)
+    post("/company", settings_company.save)
     get("/hours", settings_hours.show)
     post("/hours", settings_hours.save)
     get("/tokens", settings_tokens.index)

@@ -112,10 +112,8 @@ async def change(call: Call, body: WorkspaceChange) -> WorkspaceView:
         raise Rejected("That is no country code such as RU or EE (ISO 3166)", field="country")
     if "time_zone" in values:
         hours_json.from_json({"always_open": True, "time_zone": values["time_zone"].strip() or "?"})
-    for name, value in values.items():
-        setattr(company, name, value)
-    company.version += 1
-    records.note(call, "workspace.changed", "workspace", 1, {"fields": sorted(values)})
+    if changed := workspace.change(company, **values):
+        records.note(call, "workspace.changed", "workspace", 1, {"fields": changed})
     return _view(company)
 
 
