@@ -19,7 +19,7 @@ need() { # program, package, tests
 look() {
     wanted=""
     missing=""
-    need "chromium" chromium "the pages in a browser (tests/scenarios, tests/hub/web)"
+    need "chromium-headless-shell chromium" chromium-headless-shell "the pages in a browser (tests/scenarios, tests/hub/web)"
     need "dovecot" dovecot-imapd "an IMAP server (tests/channels/test_email_*)"
     need "/usr/lib/dovecot/lmtp" dovecot-lmtpd "the same"
     need "postfix" postfix "an SMTP server (tests/channels/test_email_*)"

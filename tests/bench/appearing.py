@@ -7,18 +7,18 @@ through NOTIFY and server-sent events.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from tests.bench import subject
 from tests.bench.load import Plan, percentile
 from tests.bench.results import Result, Rounds, progress
 from tests.bench.stand import Stand
+from tests.peers import chromium
 
 RATE = 50.0
 CLIENTS = 16
@@ -73,17 +73,8 @@ async def browser() -> AsyncIterator[Page]:
     Raises:
         RuntimeError: there is no Chromium.
     """
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        raise RuntimeError("P6 needs Chromium: apt-get install chromium")
-    async with async_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
-        chromium = await playwright.chromium.launch(executable_path=path, args=arguments)
-        try:
-            yield await chromium.new_page(viewport={"width": 1280, "height": 800})
-        finally:
-            await chromium.close()
+    async with chromium.running() as started:
+        yield await started.new_page(viewport={"width": 1280, "height": 800})
 
 
 async def sign_in(page: Page, url: str) -> None:

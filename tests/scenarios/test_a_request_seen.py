@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import Locator, Page, expect
 from sqlalchemy import select
 
 from core.staff.users import User
@@ -18,18 +17,9 @@ from core.work.tasks import Task
 from hub import auth, worker
 from hub.http import make_app
 from tests.conftest import PASSWORD, VERA
+from tests.peers import chromium
 
 pytestmark = pytest.mark.browser
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
@@ -45,17 +35,13 @@ async def address(hub: Any) -> AsyncIterator[str]:
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """A page of a real browser that may not complain."""
-    path = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
-    assert path, "apt-get install chromium"
     complaints: list[str] = []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    async with chromium.running() as browser:
         opened = await browser.new_page(viewport={"width": 1900, "height": 900})
         opened.set_default_timeout(15_000)
         opened.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         yield opened
-        await browser.close()
     assert not complaints
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import BrowserContext, Page, expect
 from sqlalchemy import func, select
 
 from core.connections import Connection
@@ -22,7 +21,7 @@ from core.talk.conversations import Conversation, Message
 from hub import connections, replies, worker
 from hub.app import Hub
 from hub.http import make_app
-from tests.scenarios.test_a_request_seen import ARGUMENTS
+from tests.peers import chromium
 
 pytestmark = pytest.mark.browser
 
@@ -122,16 +121,12 @@ class Visitor:
 @pytest.fixture
 async def browse() -> AsyncIterator[Callable[..., Awaitable[Visitor]]]:
     """Opens a fresh browser: `visitor = await browse(width=360)`."""
-    path = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
-    assert path, "apt-get install chromium"
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    async with chromium.running() as browser:
 
         async def make(width: int = 1280, height: int = 800, **more: Any) -> Visitor:
             return Visitor(await browser.new_context(viewport={"width": width, "height": height}, **more))
 
         yield make
-        await browser.close()
 
 
 @pytest.fixture
