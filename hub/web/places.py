@@ -69,11 +69,14 @@ def _zones_by_country() -> dict[str, tuple[str, ...]]:
     return found
 
 
-@lru_cache(maxsize=1)
-def time_zones() -> Choices:
-    """Return (zone, zone as people read it) of every place that has one, and UTC."""
+@lru_cache(maxsize=8)
+def time_zones(chosen: str = "") -> Choices:
+    """Return (zone, zone as people read it) of every place that has one, and UTC; first what was chosen by an alias."""
     names = sorted({zone for zones in _zones_by_country().values() for zone in zones})
-    return [(name, name.replace("_", " ")) for name in [*names, "UTC"]]
+    names.append("UTC")
+    if chosen and chosen not in names:
+        names.insert(0, chosen)
+    return [(name, name.replace("_", " ")) for name in names]
 
 
 def zone_of(country: str) -> str:

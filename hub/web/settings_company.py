@@ -59,7 +59,7 @@ def _read(visit: Visit) -> dict[str, Any]:
         "name": fields.text("name", required=True),
         "country": fields.one_of("country", (*dict(places.countries("en")), before.country)),
         "currency": fields.one_of("currency", (*dict(places.currencies("en")), before.currency)),
-        "time_zone": fields.one_of("time_zone", (*dict(places.time_zones()), before.time_zone)),
+        "time_zone": fields.one_of("time_zone", tuple(dict(places.time_zones(before.time_zone)))),
         "language": fields.one_of("language", tuple(LANGUAGES)),
         "merges_attested": fields.ticked("merges_attested"),
     }
@@ -68,9 +68,6 @@ def _read(visit: Visit) -> dict[str, Any]:
 
 
 async def _form(visit: Visit, values: dict[str, Any], refused: Refused | None = None) -> web.Response:
-    zones = places.time_zones()
-    if values["time_zone"] and values["time_zone"] not in dict(zones):
-        zones = [(values["time_zone"], values["time_zone"]), *zones]
     return visit.page(
         "settings/company.html",
         status=refused.status if refused else 200,
@@ -79,7 +76,7 @@ async def _form(visit: Visit, values: dict[str, Any], refused: Refused | None = 
         form_error=refused.said if refused else "",
         countries=places.countries(visit.viewer.language),
         currencies=places.currencies(visit.viewer.language),
-        time_zones=zones,
+        time_zones=places.time_zones(values["time_zone"]),
         version=visit.company.version,
         saved=visit.request.query.get("saved") == "yes" and refused is None,
     )

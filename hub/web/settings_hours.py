@@ -152,9 +152,6 @@ def _typed(visit: Visit) -> dict[str, Any]:
 
 async def _form(visit: Visit, values: dict[str, Any], refused: Refused | None = None) -> web.Response:
     company = visit.company
-    zones = places.time_zones()
-    if values["time_zone"] and values["time_zone"] not in dict(zones):
-        zones = [(values["time_zone"], values["time_zone"]), *zones]
     # The library takes 0.2 s to import: beside the event loop, so that nobody else waits.
     known = await asyncio.to_thread(_holiday_countries, visit.viewer.language)
     today = visit.hub.clock.now().date()
@@ -166,7 +163,7 @@ async def _form(visit: Visit, values: dict[str, Any], refused: Refused | None = 
         errors=refused.errors if refused else {},
         form_error=refused.said if refused else "",
         saved=visit.request.query.get("saved") == "yes" and refused is None,
-        time_zones=zones,
+        time_zones=places.time_zones(values["time_zone"]),
         countries=known,
         version=company.version,
         next_holidays=coming,
