@@ -18,13 +18,14 @@ import pytest
 import structlog
 import uvloop
 from aiohttp.test_utils import TestClient, TestServer
+from argon2 import PasswordHasher
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.connections import Connection
 from core.kernel.clock import MovableClock
 from core.staff import tokens, users
 from core.staff.users import Role, User
-from hub import auth, connections, embedded, migrate, schema, worker
+from hub import connections, embedded, migrate, schema, worker
 from hub.app import Hub, open_hub
 from hub.database import Database, open_database, plain_url
 from hub.http import make_app
@@ -186,14 +187,8 @@ async def client(hub: Hub) -> AsyncIterator[TestClient[Any, Any]]:
         yield opened
 
 
-_hashes: list[str] = []
-
-
-async def _hashed() -> str:
-    """Return the hash of PASSWORD, made once: it is meant to be slow."""
-    if not _hashes:
-        _hashes.append(await auth.hash_password(PASSWORD))
-    return _hashes[0]
+_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+"""Of PASSWORD, in a way that takes no time: real ones are meant to be slow."""
 
 
 @pytest.fixture
@@ -201,7 +196,7 @@ async def take_on(hub: Hub) -> Callable[..., Awaitable[User]]:
     """Takes somebody on: `anna = await take_on("Anna")`."""
 
     async def add(name: str, role: Role = Role.MANAGER, *, password: bool = False, **more: Any) -> User:
-        password_hash = await _hashed() if password else None
+        password_hash = _HASH if password else None
         async with hub.database.transaction() as session:
             return await users.add(
                 session,
