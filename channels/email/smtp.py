@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import cast
 
 import aiosmtplib
 
@@ -117,8 +118,8 @@ class Post:
             with suppress(aiosmtplib.SMTPException):
                 await client.quit(timeout=5)
         finally:
-            if isinstance(client.transport, asyncio.WriteTransport):
-                client.transport.abort()  # to close it would wait for the server to take leave of TLS too
+            if (transport := _writable(client)) is not None:
+                transport.abort()  # to close it would wait for the server to take leave of TLS too
             client.close()
 
     async def _connect(self, client: aiosmtplib.SMTP) -> None:
@@ -225,8 +226,8 @@ class Post:
         reply = await client.execute_command(b"DATA", timeout=self._patience)
         if reply.code != 354:
             raise aiosmtplib.SMTPDataError(reply.code, reply.message)
-        protocol, transport = client.protocol, client.transport
-        if protocol is None or not isinstance(transport, asyncio.WriteTransport):
+        protocol, transport = client.protocol, _writable(client)
+        if protocol is None or transport is None:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
         for piece in letter.read():
             protocol.write(_DOT.sub(b"..", piece))
@@ -286,6 +287,11 @@ class Post:
             f"{self._server.host} broke off before it had the letter: {str(error)[:200] or type(error).__name__}",
             code="broken",
         )
+
+
+def _writable(client: aiosmtplib.SMTP) -> asyncio.WriteTransport | None:
+    # not by its class: uvloop's transports have the methods of asyncio's, and another ancestry
+    return cast("asyncio.WriteTransport | None", client.transport)
 
 
 def _soft(said: str, error: aiosmtplib.SMTPResponseException) -> Temporary:
