@@ -47,7 +47,7 @@ def await_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: 
 
 
 def end(process: subprocess.Popen[bytes] | None, how: signal.Signals = signal.SIGTERM) -> None:
-    """End a server and all it started. It was started as the leader of a group of its own."""
+    """End a server and all it started; return when it is gone. It was started as the leader of a group of its own."""
     if process is None or process.returncode is not None:
         return
     family = _descendants(process.pid)
@@ -58,7 +58,12 @@ def end(process: subprocess.Popen[bytes] | None, how: signal.Signals = signal.SI
         if process.returncode is None or _is_child_of_nobody(pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # what it started while it was ending
     process.wait(10)
+    until = time.monotonic() + 10
+    while any(map(_is_child_of_nobody, family)) and time.monotonic() < until:
+        time.sleep(0.01)  # a process that was killed still closes its sockets
 
 
 def _descendants(pid: int) -> list[int]:
