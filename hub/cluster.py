@@ -28,6 +28,7 @@ SUPERUSER = "postgres"
 LOG_LIMIT = 16 * 1024 * 1024
 GONE = ("", "Z", "X")
 """What the state letter of a process says when it runs no more: none, a zombie, dead (proc(5))."""
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD among the flags of proc(5): never a server
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
 
 OPTIONS = {
@@ -144,19 +145,17 @@ class Cluster:
         return pid
 
     def is_server(self, pid: int) -> bool:
-        """Tell whether the process lives and is a PostgreSQL on this data (or is about to become it)."""
+        """Tell whether the process lives and is a PostgreSQL on this data (or is about to become it).
+
+        One whose arguments cannot be read counts, since it may be ending: the kernel takes a process's memory, arguments
+        included, while its files and its port are still being closed.
+        """
         state, arguments = _process(pid)
         if state in GONE:
             return False
+        if not any(arguments):
+            return True
         return any(Path(argument).name == "postgres" for argument in arguments) and str(self.data) in arguments
-
-    def has_ended(self, pid: int) -> bool:
-        """Tell whether the process that was the server is gone, or its number a stranger's.
-
-        A process that is ending has no arguments any more while its files and its port are still being closed.
-        """
-        state, arguments = _process(pid)
-        return state in GONE or (any(arguments) and not self.is_server(pid))
 
     def interrupt(self, pid: int) -> None:
         """Ask for a fast shutdown: https://www.postgresql.org/docs/current/server-shutdown.html."""
@@ -355,8 +354,10 @@ def _process(pid: int) -> tuple[str, list[str]]:
     """Return the state letter and the arguments of a process; an empty letter if there is none."""
     try:
         if Path("/proc/self").exists():
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            return state, Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            if int(fields[6]) & _KERNEL_THREAD:
+                return "", []
+            return fields[0], Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
         shown = subprocess.run(["ps", "-o", "stat=,command=", "-p", str(pid)], capture_output=True, text=True).stdout
         return shown[:1], shown.split()[1:]
     except (FileNotFoundError, ProcessLookupError):

@@ -204,7 +204,7 @@ async def _bring_down(cluster: Cluster, say: Say) -> None:
         return
     cluster.interrupt(server)
     progress = _Progress(say, "PostgreSQL is writing everything down before it stops")
-    while not cluster.has_ended(server):
+    while cluster.is_server(server):
         progress.wait_for(cluster.last_words(1))
         await asyncio.sleep(0.01)
 
