@@ -147,8 +147,8 @@ class Cluster:
     def is_server(self, pid: int) -> bool:
         """Tell whether the process lives and is a PostgreSQL on this data (or is about to become it).
 
-        One whose arguments cannot be read counts, since it may be ending: the kernel takes a process's memory, arguments
-        included, while its files and its port are still being closed.
+        One whose arguments cannot be read counts, since it may be ending: the kernel takes a process's memory,
+        arguments included, while its files and its port are still being closed.
         """
         state, arguments = _process(pid)
         if state in GONE:
