@@ -223,10 +223,7 @@ async def set_up(
         found = await session.get(workspace.Workspace, 1, with_for_update=True)
         if found is None or not await may_set_up(session, hub, token):
             raise Forbidden("This link was used already or has expired. Start the hub again to get a new one")
-        for field, value in company.items():
-            setattr(found, field, value)
-        if found.schedule.get("always_open"):
-            found.schedule = {"always_open": True, "time_zone": found.time_zone}
+        workspace.change(found, **company)
         found.setup_token_hash = found.setup_token_expires_at = None
         await first_content.translate(session, found.language)
         user = await users.add(
