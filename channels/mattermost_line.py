@@ -97,7 +97,8 @@ class Line:
                 address, heartbeat=HEARTBEAT, timeout=aiohttp.ClientWSTimeout(ws_close=5), max_msg_size=16 * 1024 * 1024
             ) as line,
         ):
-            early = await asyncio.wait_for(self._introduce(line), _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):
+                early = await self._introduce(line)
             if self._is_new:
                 await self._listening.deliver([], {"since": self._since})
                 self._is_new = False

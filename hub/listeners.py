@@ -22,6 +22,7 @@ from core import connections
 from core.connections import Health
 from core.kernel import jobs
 from core.kernel.db import json_text
+from core.kernel.waiting import end
 from hub.app import Hub
 from hub.connections import Live
 from hub.database import plain_url
@@ -162,8 +163,9 @@ class Listeners:
 
     async def _stop(self, connection_id: int) -> None:
         _, task = self._running.pop(connection_id)
-        task.cancel()
-        await asyncio.wait({task}, timeout=_STOPS_WITHIN)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOPS_WITHIN):
+                await end(task, again=_STOPS_WITHIN / 2)
         if self._locks is not None and not self._locks.is_closed():
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await self._locks.execute("SELECT pg_advisory_unlock($1, $2)", _LOCKS, connection_id % 2147483647)

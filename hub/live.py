@@ -58,9 +58,11 @@ class Stream:
         yield b"retry: 2000\n\n"
         while True:
             try:
-                yield await asyncio.wait_for(self._queue.get(), beat)
+                async with asyncio.timeout(beat):
+                    frame = await self._queue.get()
             except TimeoutError:
-                yield b": still here\n\n"
+                frame = b": still here\n\n"
+            yield frame
 
 
 class Live:

@@ -233,7 +233,8 @@ class Outbox:
         hub = self._hub
         tools = tools_for(hub.web, found.live, now=hub.clock.now, public_url=hub.public_url, note=exchanges.append)
         try:
-            return await asyncio.wait_for(found.sender.send(found.part, tools), _LONGEST)
+            async with asyncio.timeout(_LONGEST):
+                return await found.sender.send(found.part, tools)
         except ChannelError as error:
             return error
         except TimeoutError:

@@ -29,6 +29,7 @@ from sqlalchemy import select
 from channels.fields import Fields
 from channels.widget import METHOD, Widget
 from core.kernel.events import CHANNEL as DIARY
+from core.kernel.waiting import end
 from core.talk.attachments import Attachment, StoredFile
 from core.talk.conversations import Message
 from hub import files_door, hooks, metrics
@@ -83,8 +84,7 @@ def add_routes(app: web.Application) -> None:
 async def _following(app: web.Application) -> AsyncIterator[None]:
     task = asyncio.create_task(app[LINES].run())
     yield
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end(task)
 
 
 async def _hang_up(app: web.Application) -> None:
@@ -169,8 +169,7 @@ class _Window:
                 while (frame := await self._frame()) is not None:
                     await self._heed(line, frame)
             finally:
-                serving.cancel()
-                await asyncio.gather(serving, return_exceptions=True)
+                await end(serving)
 
     async def _frame(self, *, within: float | None = None) -> Fields | None:
         """Return the next frame; None once the window has left, or sends what none of ours would."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from sqlalchemy import text
 from channels.errors import Temporary, Undeliverable
 from core.kernel import events, jobs
 from core.kernel.jobs import Failure
+from core.kernel.waiting import end, woken
 from core.people.contacts import PROFILE
 from core.people.merging import MERGE_ATTESTED
 from core.staff import presence
@@ -73,7 +73,7 @@ async def running(hub: Hub, *, works: bool = True, listens: bool = True) -> Asyn
     """
     listeners = Listeners(hub)
     outbox = Outbox(hub, runs=listeners.runs)
-    loops: list[Awaitable[None]] = [
+    loops: list[Coroutine[Any, Any, None]] = [
         hub.signals.run(),
         hub.live.run(),
         _forever("connections", lambda: _refresh(hub), hub.connections_changed, 30),
@@ -100,22 +100,20 @@ async def running(hub: Hub, *, works: bool = True, listens: bool = True) -> Asyn
             _forever("silent calls", lambda: telephony.end_silent(hub), None, 60),
             _forever("sweep", lambda: _sweep(hub), None, 3600),
         ]
-    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
 
 async def _forever(
-    name: str, work: Callable[[], Awaitable[int | bool]], woken: asyncio.Event | None, every: float
+    name: str, work: Callable[[], Awaitable[int | bool]], wakes: asyncio.Event | None, every: float
 ) -> None:
     """Do a piece of work again and again: at once while there is more, else when woken or after `every` seconds."""
     while True:
-        if woken is not None:
-            woken.clear()
+        if wakes is not None:
+            wakes.clear()
         try:
             if await finished(work()):
                 continue
@@ -123,11 +121,10 @@ async def _forever(
             log.exception("loop_failed", loop=name)
             await asyncio.sleep(_IDLE)
             continue
-        if woken is None:
+        if wakes is None:
             await asyncio.sleep(every)
         else:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), every)
+            await woken(wakes, every)
 
 
 async def _deliveries(hub: Hub) -> None:

@@ -30,6 +30,7 @@ from hub.app import Hub, open_hub
 from hub.database import Database, open_database, plain_url
 from hub.http import make_app
 from hub.settings import Settings
+from tests.hanging import pytest_runtest_protocol as pytest_runtest_protocol
 from tests.peers import dovecot as dovecots
 from tests.peers import postfix as postfixes
 from tests.peers.dovecot import Dovecot

@@ -147,6 +147,18 @@ def test_a_clock_in_sql_would_be_noticed():
     assert not _asks_the_database("SELECT 1 FROM jobs WHERE due_at <= $1")
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_nobody_waits_in_a_way_that_forgets_a_cancellation(module):
+    waits = [
+        node.lineno
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Attribute)
+        and node.attr == "wait_for"
+        and getattr(node.value, "id", "") in ("asyncio", "tasks")
+    ]
+    assert waits == [], "see core/kernel/waiting.py"
+
+
 @pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("core/")])
 def test_the_core_does_no_input_or_output(module):
     used = {name.split(".")[0] for name in _imported(_tree(module))}

@@ -116,7 +116,8 @@ class Poster:
             if isinstance(found, _Nothing):
                 await self._done(row, None, (), found.because)
                 return True
-            refs = await asyncio.wait_for(self._say(found), _LONGEST)
+            async with asyncio.timeout(_LONGEST):
+                refs = await self._say(found)
         except ChannelError as error:
             return await self._failed(row, error)
         except TimeoutError:

@@ -104,9 +104,8 @@ class Hearer:
             return
         tools = tools_for(self._hub.web, live, now=self._hub.clock.now, public_url=self._hub.public_url)
         try:
-            await asyncio.wait_for(
-                live.channel.confirm(event.press, tools, text=answer.text[:200], is_alert=answer.is_alert), 10
-            )
+            async with asyncio.timeout(10):
+                await live.channel.confirm(event.press, tools, text=answer.text[:200], is_alert=answer.is_alert)
         except (ChannelError, TimeoutError) as error:
             log.info("press_not_confirmed", error=str(error)[:200])
 

@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 
 from hub import embedded
-from hub.cluster import Cluster
+from hub.cluster import GONE, Cluster
 from hub.programs import ServerNotStarted, find_programs
 from hub.settings import libpq_url
 
@@ -68,9 +68,22 @@ def server_of(state: Path) -> int:
 
 def lives(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in GONE
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def servers_on(state: Path) -> list[int]:
+    """Return the processes whose arguments name this data folder."""
+    data = str((state / "postgres").resolve() / "data").encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and data in (folder / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return [pid for pid in found if lives(pid)]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -188,6 +201,39 @@ async def test_a_server_that_is_ending_has_not_ended(state):
         assert not cluster.is_server(ending.pid)
         assert not cluster.is_server(os.getpid()), "a stranger with the server's number is not the server"
     assert not cluster.is_server(server)
+
+
+async def test_a_server_that_has_not_written_its_number_down_yet_is_known_to_whoever_started_it(state, tmp_path):
+    async with embedded.running(state):
+        pass
+    cluster = Cluster.open(state, port=0, bindir=None, user=None, options={}, shelter=tmp_path, say=print)
+    for _ in range(5):
+        launched = await asyncio.to_thread(cluster.launch)
+        assert cluster.server() == launched
+        await embedded._bring_down(cluster, print)
+        assert cluster.server() is None
+
+
+@pytest.mark.parametrize("moment", ["is launched", "has written its number down", "is ready"])
+async def test_who_leaves_while_it_is_starting_leaves_no_server_behind(state, moment):
+    async with embedded.running(state):
+        pass
+
+    async def come() -> None:
+        async with embedded.running(state):
+            await asyncio.Event().wait()
+
+    number = state / "postgres" / "data" / "postmaster.pid"
+    come_so_far = {
+        "is launched": lambda: servers_on(state) != [],
+        "has written its number down": number.exists,
+        "is ready": lambda: number.exists() and "ready" in number.read_text(),
+    }[moment]
+    coming = asyncio.create_task(come())
+    await until(come_so_far)
+    coming.cancel()
+    await asyncio.wait({coming})
+    assert servers_on(state) == []
 
 
 async def test_many_starting_at_once_share_one_server(state):

@@ -84,8 +84,12 @@ async def test_every_conversation_is_a_topic_and_what_is_written_there_goes_to_t
     assert desk.got(igor) == []
     desk.writes(vera, "140 x 150")
     await desk.until(lambda: "140 x 150" in team.words(of_vera))
-    ticks = [one for one in desk.telegram.messages(team.group, of_vera) if one.reply_to == said.id]
-    assert any("✓" in one.text for one in ticks)
+
+    def ticks() -> list[str]:
+        seen = desk.telegram.messages(team.group, of_vera)
+        return [one.text for one in seen if one.reply_to == said.id and "✓" in one.text]
+
+    await desk.until(ticks)
     async with desk.hub.database.reading() as session:
         leads = {lead.message: lead.owner_id for lead in await session.scalars(select(Lead))}
     assert leads["Three windows"] is not None

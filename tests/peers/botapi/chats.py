@@ -245,6 +245,7 @@ class Press:
         Raises:
             TimeoutError: it did not answer.
         """
-        await asyncio.wait_for(self.answered.wait(), timeout)
+        async with asyncio.timeout(timeout):
+            await self.answered.wait()
         assert self.answer is not None
         return self.answer

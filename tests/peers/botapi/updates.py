@@ -121,7 +121,8 @@ class Queue:
         until = loop.time() + timeout
         while not self.pending and (left := until - loop.time()) > 0:
             try:
-                await asyncio.wait_for(self.changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await self.changed.wait()
             except TimeoutError:
                 break
             if self.polls != mine:
