@@ -312,7 +312,10 @@ class Tools:
 class Sender(Protocol):
     """A channel we can write to."""
 
-    sending: ClassVar[Sending]
+    @property
+    def sending(self) -> Sending:
+        """What it can send."""
+        ...
 
     async def send(self, part: Part, tools: Tools) -> Receipt:
         """Send one part.

@@ -23,6 +23,7 @@ import random
 import ssl
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -76,10 +77,9 @@ class Smpp(sms.SmsPeers):
     title: ClassVar[str] = "SMS over SMPP"
     group: ClassVar[Group] = "sms"
     account = ""
-    sending: ClassVar[Sending] = Sending(
+    sending: Sending = Sending(
         text=1340,
         unit=Unit.SMS,
-        per_second=20,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         from_listener=True,
         addresses=(PHONE,),
@@ -120,8 +120,10 @@ class Smpp(sms.SmsPeers):
         answer_within: float = Field(
             30, title="Seconds to wait for an answer", gt=0, le=120, json_schema_extra={"advanced": True}
         )
+        per_second: float = sms.per_second(20)
 
     def __init__(self, settings: Settings) -> None:
+        self.sending = replace(self.sending, per_second=settings.per_second)
         self._settings = settings
         self._session: Session | None = None
         self._ids = smpp_ids.Ids()

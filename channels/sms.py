@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+from pydantic import Field
 
 from channels import sms_text
 from channels.contract import ParseContext, Part, Tools
@@ -67,6 +68,18 @@ def peer_key(raw: str) -> str:
     """Return what tells peers apart before the country is known: the same for every spelling with a country's code."""
     digits = re.sub(r"[^0-9]", "", raw[:200])
     return digits[-15:] if len(digits) > _SHORT_CODE else " ".join(charsets.clean(raw[:200]).split())[:_LONGEST_SENDER]
+
+
+def per_second(usual: float) -> Any:
+    """Return the field of settings for how fast the account may send; `usual` is what any account of theirs may."""
+    return Field(
+        usual,
+        title="Messages a second",
+        description="No more go out, however many wait. What your account may is in your contract or their console.",
+        gt=0,
+        le=1000,
+        json_schema_extra={"advanced": True},
+    )
 
 
 class SmsPeers:

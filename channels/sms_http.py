@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 from urllib.parse import quote
@@ -64,10 +65,9 @@ class HttpSms(sms.SmsPeers):
     title: ClassVar[str] = "SMS: Kannel or another gateway"
     group: ClassVar[Group] = "sms"
     account = ""
-    sending: ClassVar[Sending] = Sending(
+    sending: Sending = Sending(
         text=670,  # ten parts of UCS-2, what Kannel takes unless told otherwise
         unit=Unit.SMS,
-        per_second=10,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         addresses=(PHONE,),
     )
@@ -140,6 +140,7 @@ class HttpSms(sms.SmsPeers):
         reply: str = Field(
             "", title="Answer to the gateway", description="ACK/Jasmin for Jasmin.", json_schema_extra=_ADVANCED
         )
+        per_second: float = sms.per_second(10)
 
         @field_validator("success", "message_id")
         @classmethod
@@ -151,6 +152,7 @@ class HttpSms(sms.SmsPeers):
             return value
 
     def __init__(self, settings: Settings) -> None:
+        self.sending = replace(self.sending, per_second=settings.per_second)
         self._settings = settings
         self._token = settings.token if settings.token.get_secret_value() else settings.secret
         self._from = (settings.field_from, *sms_http_said.FROM) if settings.field_from else sms_http_said.FROM

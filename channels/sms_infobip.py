@@ -14,6 +14,7 @@ Quirks    an answer of 200 may hold a rejection; EXPIRED means that it did not a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Literal
 
@@ -81,10 +82,9 @@ class InfobipSms(sms.SmsPeers):
     title: ClassVar[str] = "SMS: Infobip"
     group: ClassVar[Group] = "sms"
     account = ""
-    sending: ClassVar[Sending] = Sending(
+    sending: Sending = Sending(
         text=1600,
         unit=Unit.SMS,
-        per_second=20,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         retries_safely=True,
         addresses=(PHONE,),
@@ -100,8 +100,10 @@ class InfobipSms(sms.SmsPeers):
         )
         api_key: SecretStr = Field(title="API key", description="From the portal, with the rights to send SMS.")
         sender: str = Field(title="Sender", description="Your number, or a name of up to 11 letters.", min_length=1)
+        per_second: float = sms.per_second(20)
 
     def __init__(self, settings: Settings) -> None:
+        self.sending = replace(self.sending, per_second=settings.per_second)
         base = settings.base_url.strip().rstrip("/") or API
         self._api = base if "://" in base else f"https://{base}"
         self._key = settings.api_key

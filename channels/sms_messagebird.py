@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Literal
 
@@ -73,13 +74,12 @@ class MessageBirdSms(sms.SmsPeers):
     title: ClassVar[str] = "SMS: MessageBird"
     group: ClassVar[Group] = "sms"
     account = ""
-    sending: ClassVar[Sending] = Sending(
+    sending: Sending = Sending(
         text=603,  # nine parts of UCS-2
         unit=Unit.SMS,
         caption=350,  # where MMS does not go, the files' addresses come below
         media={"image": Media(1_000_000), "audio": Media(1_000_000), "video": Media(1_000_000)},
         album=2,
-        per_second=20,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         addresses=(PHONE,),
     )
@@ -94,8 +94,10 @@ class MessageBirdSms(sms.SmsPeers):
             title="Signing key", description="From the dashboard's developer settings; what webhooks are checked with."
         )
         sender: str = Field(title="Sender", description="Your number, or a name of up to 11 letters.", min_length=1)
+        per_second: float = sms.per_second(20)
 
     def __init__(self, settings: Settings) -> None:
+        self.sending = replace(self.sending, per_second=settings.per_second)
         self._api = settings.base_url.rstrip("/") or API
         self._access_key = settings.access_key
         self._signing_key = settings.signing_key

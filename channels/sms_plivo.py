@@ -19,6 +19,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Literal
 from urllib.parse import parse_qsl, quote
@@ -75,7 +76,7 @@ class PlivoSms(sms.SmsPeers):
     title: ClassVar[str] = "SMS: Plivo"
     group: ClassVar[Group] = "sms"
     account = ""
-    sending: ClassVar[Sending] = Sending(
+    sending: Sending = Sending(
         text=737,  # eleven parts of UCS-2
         unit=Unit.SMS,
         caption=300,  # where MMS does not go, the files' addresses come below
@@ -87,7 +88,6 @@ class PlivoSms(sms.SmsPeers):
             "file": Media(5_000_000),
         },
         album=3,
-        per_second=5,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         addresses=(PHONE,),
     )
@@ -104,8 +104,10 @@ class PlivoSms(sms.SmsPeers):
             description="Refuse requests signed in the older way, which covers the address alone.",
             json_schema_extra={"advanced": True},
         )
+        per_second: float = sms.per_second(5)
 
     def __init__(self, settings: Settings) -> None:
+        self.sending = replace(self.sending, per_second=settings.per_second)
         self._api = settings.base_url.rstrip("/") or API
         self._id = settings.auth_id.strip()
         self._token = settings.auth_token

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Literal
 
@@ -86,10 +87,9 @@ class SmscSms(sms.SmsPeers):
     title: ClassVar[str] = "SMS: SMSC.ru"
     group: ClassVar[Group] = "sms"
     account = ""
-    sending: ClassVar[Sending] = Sending(
+    sending: Sending = Sending(
         text=800,
         unit=Unit.SMS,
-        per_second=10,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         addresses=(PHONE,),
     )
@@ -108,8 +108,10 @@ class SmscSms(sms.SmsPeers):
             description="As set beside the handler's address. If genuine requests are refused with it, leave it empty.",
             json_schema_extra={"advanced": True},
         )
+        per_second: float = sms.per_second(10)
 
     def __init__(self, settings: Settings) -> None:
+        self.sending = replace(self.sending, per_second=settings.per_second)
         self._api = settings.base_url.rstrip("/") or API
         self._login = settings.login.strip()
         self._password = settings.password

@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Literal
 from urllib.parse import quote
@@ -78,7 +79,7 @@ class TelnyxSms(sms.SmsPeers):
     title: ClassVar[str] = "SMS: Telnyx"
     group: ClassVar[Group] = "sms"
     account = ""
-    sending: ClassVar[Sending] = Sending(
+    sending: Sending = Sending(
         text=670,  # ten parts of UCS-2
         unit=Unit.SMS,
         caption=400,  # where MMS does not go, the files' addresses come below
@@ -90,7 +91,6 @@ class TelnyxSms(sms.SmsPeers):
             "file": Media(1_000_000),
         },
         album=2,
-        per_second=6,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         addresses=(PHONE,),
     )
@@ -109,8 +109,10 @@ class TelnyxSms(sms.SmsPeers):
             description="Its id. Needed if the sender is a name, and for us to set the profile's webhook.",
             json_schema_extra={"advanced": True},
         )
+        per_second: float = sms.per_second(6)
 
     def __init__(self, settings: Settings) -> None:
+        self.sending = replace(self.sending, per_second=settings.per_second)
         self._api = settings.base_url.rstrip("/") or API
         self._key = settings.api_key
         self._public_key = settings.public_key.strip()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -78,7 +79,7 @@ class TwilioSms(sms.SmsPeers):
     title: ClassVar[str] = "SMS: Twilio"
     group: ClassVar[Group] = "sms"
     account = ""
-    sending: ClassVar[Sending] = Sending(
+    sending: Sending = Sending(
         text=1600,
         unit=Unit.SMS,
         caption=1400,  # where MMS does not go, the file's address comes below
@@ -90,7 +91,6 @@ class TwilioSms(sms.SmsPeers):
             "file": Media(5_000_000),
         },
         album=1,  # all that WhatsApp takes
-        per_second=10,
         per_peer=0.2,
         capabilities=frozenset(
             {Capability.START, Capability.DELIVERY_RECEIPTS, Capability.READ_RECEIPTS, Capability.TEMPLATES}
@@ -114,8 +114,10 @@ class TwilioSms(sms.SmsPeers):
             description="Only if the account signs its webhooks with a shared key (SHA-256).",
             json_schema_extra={"advanced": True},
         )
+        per_second: float = sms.per_second(10)
 
     def __init__(self, settings: Settings) -> None:
+        self.sending = replace(self.sending, per_second=settings.per_second)
         self._account = Account(settings.account_sid, settings.auth_token, settings.base_url, _error)
         self._content_api = settings.base_url.rstrip("/") or CONTENT_API
         self._token = settings.auth_token

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Literal
 
@@ -105,10 +106,9 @@ class VonageSms(sms.SmsPeers):
     title: ClassVar[str] = "SMS: Vonage"
     group: ClassVar[Group] = "sms"
     account = ""
-    sending: ClassVar[Sending] = Sending(
+    sending: Sending = Sending(
         text=3200,
         unit=Unit.SMS,
-        per_second=30,
         capabilities=frozenset({Capability.START, Capability.DELIVERY_RECEIPTS}),
         addresses=(PHONE,),
     )
@@ -127,8 +127,10 @@ class VonageSms(sms.SmsPeers):
             "md5hash", title="Signature method", description="As chosen in the dashboard's API settings."
         )
         sender: str = Field(title="Sender", description="Your number, or a name of up to 11 letters.", min_length=1)
+        per_second: float = sms.per_second(30)
 
     def __init__(self, settings: Settings) -> None:
+        self.sending = replace(self.sending, per_second=settings.per_second)
         self._api = settings.base_url.rstrip("/") or API
         self._key = settings.api_key.strip()
         self._api_secret = settings.api_secret

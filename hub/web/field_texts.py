@@ -31,7 +31,8 @@ def extract(
     if b".text(" in content and b"hub.desk" in content:
         for text, line in _said(ast.parse(content)):
             yield line, None, text, []
-    if (b"Settings(" in content and b"Field(" in content) or b"title: ClassVar" in content:
+    has_fields = b"Field(" in content and (b"Settings(" in content or b"json_schema_extra" in content)
+    if has_fields or b"title: ClassVar" in content:
         for text, line in sorted(_texts(ast.parse(content)), key=lambda found: found[1]):
             yield line, None, text, []
 

@@ -9,7 +9,9 @@ standard error. Without names everything is measured. A name selects its whole g
             P1_repeat the same with each request coming 20 times, which must make one of everything
     P3      leads stored end to end a second ÷ pgbench, 7 statements per lead, 8 clients (its default protocol;
             P3_prepared: ÷ the same with prepared statements)
+    P4      messages of known people stored end to end a second ÷ pgbench, 4 statements per message, 8 clients
     P5      CPU of hub and PostgreSQL per lead, until all it sets off is done ÷ pgbench and its PostgreSQL
+    P7      answers sent to a provider on this machine a second ÷ a bare aiohttp client
     P9      memory of the hub's processes (PSS) at rest ÷ a bare server; P9_loaded under P3, the peak
     P6      post → task in the manager's browser at 50 posts/s: p50 (P6_p99: p99) ÷ bare server with server-sent events
     P10     start on an existing database until /readyz ÷ a bare server's start
@@ -37,7 +39,7 @@ import asyncpg
 import playwright.async_api
 import uvloop
 
-from tests.bench import acknowledging, appearing, postgres, profiling, starting, storing
+from tests.bench import acknowledging, appearing, postgres, profiling, starting, storing, talking
 from tests.bench.results import print_results, progress
 from tests.bench.stand import Options, prepared
 
@@ -48,6 +50,7 @@ FAILURES = (RuntimeError, OSError, asyncpg.PostgresError, playwright.async_api.E
 GROUPS = {
     ("P1", "P2"): acknowledging.measure,
     ("P3", "P5", "P9"): storing.measure,
+    ("P4", "P7"): talking.measure,
     ("P6",): appearing.measure,
     ("P10",): starting.measure,
 }

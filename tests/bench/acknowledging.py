@@ -65,7 +65,7 @@ async def _post_to_hub(stand: Stand, rounds: Rounds, name: str, copies: int = 1)
             raise RuntimeError(f"{report.acknowledged} acknowledged posts made {stand.leads - before} leads")
     else:
         stand.leads += different
-        await stand.hub.leads_stored(stand.leads, before)
+        await stand.hub.stored("leads", stand.leads, before)
         await stand.quiet()
     counts = {table: await stand.hub.count(table) for table in MADE_ONCE}
     if set(counts.values()) != {stand.leads}:

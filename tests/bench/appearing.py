@@ -56,7 +56,7 @@ async def measure(stand: Stand) -> list[Result]:
             before = stand.next_number
             await _watch(stand, rounds, page, "P6", stand.hub.hook_url)
             stand.leads += stand.next_number - before
-            await stand.hub.leads_stored(stand.leads)
+            await stand.hub.stored("leads", stand.leads)
     return [
         rounds.result("P6", "ms", "P6_floor", f"{BARE}, p50"),
         rounds.result("P6_p99", "ms", "P6_floor_p99", f"{BARE}, p99"),

@@ -3,6 +3,7 @@
     commit   one INSERT and one commit for each request, 16 database connections
     group    all requests that arrived meanwhile in one multi-row INSERT, one flush in flight
     empty    no database at all: what the load generator and aiohttp manage
+    provider takes what is sent to it, and counts
     notice   commit, then NOTIFY → LISTEN → server-sent events → a page that lists the names
 
 Run as `python -m tests.bench.floors KIND PORT DATABASE_URL`.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import parse_qs
 
@@ -141,6 +143,32 @@ class Notices:
             self._readers.discard(reader)
 
 
+class Provider:
+    """Answers as a provider of SMS does; says how much came, and the moments of the first and the last of it."""
+
+    def __init__(self) -> None:
+        self._count = self._ids = 0
+        self._first = self._last = 0.0
+
+    async def send(self, _request: web.Request) -> web.Response:
+        """Take a message."""
+        self._last = time.perf_counter()
+        self._count += 1
+        self._ids += 1
+        if self._count == 1:
+            self._first = self._last
+        return web.Response(text=f'Success "{self._ids}"')
+
+    async def count(self, _request: web.Request) -> web.Response:
+        """Say what came."""
+        return web.json_response({"count": self._count, "first": self._first, "last": self._last})
+
+    async def forget(self, _request: web.Request) -> web.Response:
+        """Count anew. Ids go on."""
+        self._count = 0
+        return web.Response()
+
+
 async def ready(_request: web.Request) -> web.Response:
     """Say that the server listens."""
     return web.Response(text="ready")
@@ -150,6 +178,12 @@ def application(kind: str, database_url: str) -> web.Application:
     """Make the bare server of this kind."""
     app = web.Application()
     app.router.add_get("/readyz", ready)
+    if kind == "provider":
+        provider = Provider()
+        app.router.add_get("/send", provider.send)
+        app.router.add_get("/count", provider.count)
+        app.router.add_post("/count", provider.forget)
+        return app
     if kind == "empty":
         app.router.add_post("/hooks", accept_without_database)
         return app

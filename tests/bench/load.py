@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import msgspec
 import uvloop
 
+from tests.bench.pgbench import PEOPLE
+
 RETRY_AFTER = 0.05
 """Seconds until a refused form is sent again when a fixed number of forms has to arrive."""
 
@@ -52,7 +54,8 @@ class Report(msgspec.Struct, frozen=True):
 class Plan:
     """What to post: forms from number `start` on, each `copies` times, until `seconds` have passed or `requests` sent.
 
-    `rate` posts per second instead of as many as the clients manage; 0 means no such limit.
+    `rate` posts per second instead of as many as the clients manage; 0 means no such limit. `what` is `form`, or
+    `text`: short messages of the same `PEOPLE` people by turns, as an SMS gateway posts them.
     """
 
     url: str
@@ -63,6 +66,7 @@ class Plan:
     copies: int = 1
     rate: float = 0
     warm_up: float = 0
+    what: str = "form"
 
 
 def form(number: int) -> bytes:
@@ -78,17 +82,27 @@ def form(number: int) -> bytes:
     )
 
 
+def text(number: int) -> bytes:
+    """Return the body of message `number`, from one of the people; the length never varies."""
+    words = b"Where+are+my+windows%%3F+%010d" % number
+    return b"from=%%2B7916%07d&to=%%2B74950000000&text=%s&id=%010d" % (number % PEOPLE, words, number)
+
+
+BODIES = {"form": form, "text": text}
+
+
 class Generator:
     """Keeps the clients busy and counts what comes back."""
 
     def __init__(self, plan: Plan) -> None:
         address = urlsplit(plan.url)
         self.plan = plan
+        self._body = BODIES[plan.what]
         self.host, self.port = address.hostname or "127.0.0.1", address.port or 80
         self._head = (
             f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nUser-Agent: switchyard-bench\r\n"
             "Accept: application/json\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-            f"Content-Length: {len(form(0))}\r\n\r\n"
+            f"Content-Length: {len(self._body(0))}\r\n\r\n"
         ).encode()
         self.sent = 0
         self.acknowledged = 0
@@ -106,7 +120,7 @@ class Generator:
 
     def request(self, number: int) -> bytes:
         """Return the bytes of one post."""
-        return self._head + form(number)
+        return self._head + self._body(number)
 
     def next_number(self, now: float) -> int | None:
         """Say which form a free client posts now; None when there is nothing more to post."""

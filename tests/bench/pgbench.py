@@ -1,4 +1,4 @@
-"""The floor for storing leads: pgbench, seven statements in one transaction for each new lead.
+"""The floors for storing: pgbench, seven statements in one transaction for each new lead, four for each message.
 
 What one new website request must store: idempotency row, contact, two identities, lead, deal, task, and message with
 its line on the timeline. No foreign keys and only the indexes that the questions of a CRM need, so the floor is high.
@@ -16,6 +16,7 @@ import resource
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -107,14 +108,41 @@ STATEMENTS = (
 )
 """The statements of one lead, and the name under which the id that each returns is known to those that follow."""
 
+PEOPLE = 2_000
+"""How many people there are who write again and again."""
+
+MESSAGE_STATEMENTS = (
+    (
+        "INSERT INTO deliveries (connection_id, dedupe_key, body, received_at) "
+        "VALUES (2, :number::text, 'from=%2B79160000000&text=Where+are+my+windows%3F', now()) ON CONFLICT DO NOTHING",
+        "",
+    ),
+    (
+        "SELECT contact_id AS contact FROM identities "
+        f"WHERE scheme = 'known' AND value = (:number::bigint % {PEOPLE})::text",
+        "contact",
+    ),
+    (
+        "INSERT INTO messages (contact_id, external_id, text, created_at) "
+        "VALUES (:contact::bigint, :number::text, 'Where are my windows?', now()) RETURNING id AS message",
+        "message",
+    ),
+    (
+        "INSERT INTO timeline (contact_id, kind, details, at) VALUES (:contact::bigint, 'message.received', "
+        "jsonb_build_object('message', :message::bigint), now())",
+        "",
+    ),
+)
+"""The statements of one message of somebody who is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Leads per second, the CPU of the client per lead in ms, and how many leads were stored."""
+    """What was stored per second, the CPU of the client for each in ms, and how much was stored."""
 
     rate: float
     client_cpu: float
-    leads: int
+    stored: int
 
 
 def find_pgbench() -> Path | None:
@@ -129,23 +157,28 @@ def find_pgbench() -> Path | None:
     return debian[-1] if debian else Path(on_path) if on_path else None
 
 
-class LeadsFloor:
-    """Seven statements for each lead, eight clients, on a database of its own."""
+class Floor:
+    """The same statements again and again, one transaction each time, eight clients."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, statements: Sequence[tuple[str, str]]) -> None:
         self._database_url = database_url
+        self._statements = statements
         self._pgbench = find_pgbench()
         tool = "pgbench" if self._pgbench else "asyncpg emulation of pgbench"
-        self.title = f"{tool}, 7 statements, {CLIENTS} clients"
+        self.title = f"{tool}, {len(statements)} statements, {CLIENTS} clients"
 
     async def prepare(self) -> None:
-        """Make the tables."""
+        """Make the tables, and the people who are known."""
         connection = await asyncpg.connect(self._database_url, ssl=False)
         await connection.execute(SCHEMA)
+        await connection.execute(
+            "INSERT INTO identities (contact_id, scheme, value) "
+            f"SELECT n, 'known', n::text FROM generate_series(0, {PEOPLE - 1}) n ON CONFLICT DO NOTHING"
+        )
         await connection.close()
 
     async def measure(self, seconds: float, protocol: str = "simple") -> Measured:
-        """Store leads for so long; `protocol` is pgbench's: its default "simple", or "prepared".
+        """Store for so long; `protocol` is pgbench's: its default "simple", or "prepared".
 
         Raises:
             RuntimeError: pgbench failed; its words are in the message.
@@ -165,7 +198,7 @@ class LeadsFloor:
             "PGDATABASE": address.path.lstrip("/"),
         }
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-            script.write(pgbench_script())
+            script.write(pgbench_script(self._statements))
             script.flush()
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             command = ("-n", "-M", protocol, "-c", str(CLIENTS), "-j", "2", "-T", str(max(round(seconds), 1)))
@@ -185,15 +218,15 @@ class LeadsFloor:
         if process.returncode or not rate or not stored:
             raise RuntimeError(f"pgbench failed: {errors.decode(errors='replace')[-500:]}")
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        leads = int(stored[1])
-        return Measured(rate=float(rate[1]), client_cpu=1000 * cpu / leads, leads=leads)
+        count = int(stored[1])
+        return Measured(rate=float(rate[1]), client_cpu=1000 * cpu / count, stored=count)
 
     async def _emulate(self, seconds: float) -> Measured:
         cpu, until = time.process_time(), time.perf_counter() + seconds
         counts = await asyncio.gather(*(self._store_until(until) for _ in range(CLIENTS)))
-        leads = sum(counts)
+        count = sum(counts)
         cpu = time.process_time() - cpu
-        return Measured(rate=leads / seconds, client_cpu=1000 * cpu / leads, leads=leads)
+        return Measured(rate=count / seconds, client_cpu=1000 * cpu / count, stored=count)
 
     async def _store_until(self, until: float) -> int:
         connection = await asyncpg.connect(self._database_url, ssl=False)
@@ -201,7 +234,7 @@ class LeadsFloor:
         while time.perf_counter() < until:
             known: dict[str, object] = {"number": str(random.randrange(10**15))}
             async with connection.transaction():
-                for statement, returned in STATEMENTS:
+                for statement, returned in self._statements:
                     sql, names = numbered(statement)
                     made = await connection.fetchval(sql, *(known[name] for name in names))
                     if returned:
@@ -211,9 +244,9 @@ class LeadsFloor:
         return stored
 
 
-def pgbench_script() -> str:
+def pgbench_script(statements: Sequence[tuple[str, str]]) -> str:
     """Return the statements as pgbench reads them; `\\gset` keeps what a statement returns."""
-    ended = (sql + (r" \gset" if returned else ";") for sql, returned in STATEMENTS)
+    ended = (sql + (r" \gset" if returned else ";") for sql, returned in statements)
     return "\n".join([r"\set number random(1, 1000000000000000)", "BEGIN;", *ended, "COMMIT;", ""])
 
 

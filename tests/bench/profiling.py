@@ -36,7 +36,7 @@ async def run(options: Options) -> bool:
             await stand.start_hub()
             async with sampling(py_spy, stand.hub.pid, kept):
                 report = await stand.post(Plan(stand.hub.hook_url, requests=options.leads))
-                seconds = await stand.hub.leads_stored(options.leads) - report.began
+                seconds = await stand.hub.stored("leads", options.leads) - report.began
                 await stand.quiet()
             progress(f"{options.leads} leads in {seconds:.1f} s under the profiler")
             await stand.hub.stop()

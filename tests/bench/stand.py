@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.bench import processes, subject
 from tests.bench.load import Plan, Report, post_forms
-from tests.bench.pgbench import LeadsFloor
+from tests.bench.pgbench import MESSAGE_STATEMENTS, STATEMENTS, Floor
 from tests.bench.postgres import Server
 from tests.bench.results import progress
 from tests.bench.subject import Hub
@@ -40,7 +40,8 @@ class Stand:
     folder: Path
     options: Options
     floors_url: str
-    leads_floor: LeadsFloor
+    leads_floor: Floor
+    messages_floor: Floor
     hub: Hub
     next_number: int = 1
     leads: int = 0
@@ -132,12 +133,13 @@ class FloorServer:
 async def prepared(server: Server, folder: Path, options: Options, wrapper: tuple[str, ...]) -> AsyncIterator[Stand]:
     """Make the databases, and end and drop everything afterwards. `wrapper` is what the hub is started under."""
     floors_url = await server.make_database("switchyard_floors")
-    leads_floor = LeadsFloor(await server.make_database("switchyard_floor_leads"))
+    stored_url = await server.make_database("switchyard_floor_leads")
+    leads_floor, messages_floor = Floor(stored_url, STATEMENTS), Floor(stored_url, MESSAGE_STATEMENTS)
     await leads_floor.prepare()
     hub = Hub(server, folder / "hub", subject.free_port(), wrapper=wrapper)
     hub.folder.mkdir()
     try:
-        yield Stand(server, folder, options, floors_url, leads_floor, hub)
+        yield Stand(server, folder, options, floors_url, leads_floor, messages_floor, hub)
     finally:
         await hub.stop()
         for name in ("switchyard_floors", "switchyard_floor_leads", hub.database):

@@ -18,7 +18,7 @@ async def measure(stand: Stand) -> list[Result]:
     if not stand.leads:
         stand.leads = LEADS
         await stand.post(Plan(stand.hub.hook_url, requests=LEADS))
-        await stand.hub.leads_stored(LEADS)
+        await stand.hub.stored("leads", LEADS)
         await stand.quiet()
     rounds = Rounds()
     for number in range(stand.options.rounds):

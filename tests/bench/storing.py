@@ -63,7 +63,7 @@ async def _floor(stand: Stand, rounds: Rounds, name: str, protocol: str) -> None
     await stand.server.settle()
     before = stand.server.cpu_seconds()
     measured = await stand.leads_floor.measure(stand.options.seconds, protocol)
-    server = 1000 * (stand.server.cpu_seconds() - before) / measured.leads
+    server = 1000 * (stand.server.cpu_seconds() - before) / measured.stored
     rounds.add(f"P3_{name}", measured.rate)
     rounds.add(f"P5_{name}", server + measured.client_cpu)
     rounds.add(f"P5_{name}_postgresql", server)
@@ -74,7 +74,7 @@ async def _store(stand: Stand, rounds: Rounds) -> None:
     before, stand.leads = stand.leads, stand.leads + wanted
     hub_before, server_before = processes.cpu_seconds(stand.hub.pid), stand.server.cpu_seconds()
     async with processes.peak_memory(stand.hub.pid) as peak:
-        stored = asyncio.create_task(stand.hub.leads_stored(stand.leads, before))
+        stored = asyncio.create_task(stand.hub.stored("leads", stand.leads, before))
         report = await stand.post(Plan(stand.hub.hook_url, clients=CLIENTS, requests=wanted))
         seconds = await stored - report.began
         await stand.quiet()

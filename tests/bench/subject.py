@@ -74,6 +74,22 @@ class Hub:
         # the printed URL is the public one, which is ours; only its path is used, so that nothing leads elsewhere
         self.hook_url = f"{self.url}/hooks/{answer['key']}"
 
+    async def connect_sms(self, send_url: str) -> str:
+        """Connect an HTTP SMS gateway at an address; return the URL at which it delivers."""
+        given = ("send_url=" + send_url, "per_second=1000", "token=bench-token-of-the-gateway")
+        settings = [part for pair in given for part in ("--set", pair)]
+        made = await self.run("connection", "add", "sms_http", "--title", "SMS", *settings)
+        found = re.search(rb"\{.*\}", made, re.DOTALL)
+        assert found, f"connection add printed {made!r}"
+        return f"{self.url}/hooks/{msgspec.json.decode(found[0])['key']}/bench-token-of-the-gateway"
+
+    async def make_token(self) -> str:
+        """Make a token for the API."""
+        made = await self.run("token", "create", "--user", EMAIL, "--name", "bench", "--json")
+        found = re.search(rb"\{.*\}", made, re.DOTALL)
+        assert found, f"token create printed {made!r}"
+        return str(msgspec.json.decode(found[0])["token"])
+
     async def run(self, *arguments: str, given: bytes = b"") -> bytes:
         """Run a subcommand and return what it printed.
 
@@ -143,29 +159,29 @@ class Hub:
         finally:
             await connection.close()
 
-    async def leads_stored(self, wanted: int, known_before: int = 0) -> float:
-        """Wait until so many leads exist and return the moment they did, seconds since the epoch.
+    async def stored(self, table: str, wanted: int, known_before: int = 0) -> float:
+        """Wait until a table has so many rows and return the moment it did, seconds since the epoch.
 
         It asks seldom while many are missing and often towards the end, since counting costs what is measured.
 
         Raises:
-            RuntimeError: no further lead was stored for `PATIENCE` seconds, or there are more than there should be.
+            RuntimeError: no further row was stored for `PATIENCE` seconds, or there are more than there should be.
         """
         async with self.reading() as connection:
             began, last, progress = time.perf_counter(), known_before, time.perf_counter()
             while True:
-                leads = int(await connection.fetchval("SELECT count(*) FROM leads"))
+                count = int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
                 now = time.perf_counter()
-                if leads == wanted:
+                if count == wanted:
                     return time.time()
-                if leads > wanted:
-                    raise RuntimeError(f"{leads} leads are stored where {wanted} should be")
-                if leads > last:
-                    last, progress = leads, now
+                if count > wanted:
+                    raise RuntimeError(f"{table} has {count} rows where {wanted} should be")
+                if count > last:
+                    last, progress = count, now
                 elif now - progress > PATIENCE:
-                    raise RuntimeError(f"{leads} of {wanted} leads are stored and no more come")
-                rate = (leads - known_before) / max(now - began, 0.001)
-                await asyncio.sleep(min(max((wanted - leads) / max(rate, 1.0) / 2, 0.01), 0.5))
+                    raise RuntimeError(f"{table} has {count} of {wanted} rows and no more come")
+                rate = (count - known_before) / max(now - began, 0.001)
+                await asyncio.sleep(min(max((wanted - count) / max(rate, 1.0) / 2, 0.01), 0.5))
 
 
 def free_port() -> int:

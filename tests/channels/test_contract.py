@@ -153,6 +153,16 @@ def test_what_can_be_sent_is_declared(kind):
     assert sending.per_second >= 0 and sending.per_peer >= 0
 
 
+@pytest.mark.parametrize("kind", [kind for kind in senders() if build(kind).group == "sms"])
+def test_how_fast_an_sms_account_may_send_is_a_setting(kind):
+    settings = registry.settings_class(kind)
+    usual = build(kind).sending.per_second
+    assert usual == settings.model_fields["per_second"].default > 0
+    channel = registry.channel_class(kind)(settings.model_validate({**payloads(kind).SETTINGS, "per_second": 100}))
+    assert channel.sending.per_second == 100
+    assert build(kind).sending.per_second == usual
+
+
 @st.composite
 def requests(draw: st.DrawFn, kind: str) -> RawRequest:
     """A real request that was cut, flipped, doubled, mixed up, or nothing like one."""
