@@ -7,12 +7,12 @@ sender that dies leaves word: what was `sending` may have gone, and goes again o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 import structlog
-from sqlalchemy import select, text
+from sqlalchemy import select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from channels import rendering
@@ -36,12 +36,14 @@ from hub.app import Hub
 from hub.connections import Live
 from hub.files import FETCH_LASTS
 from hub.lanes import LaneWorker
-from hub.sending_outcomes import Next, Outcomes, Wait
+from hub.sending_failures import Failures
+from hub.sending_outcomes import Next, Outcomes, Sent, Wait
+from hub.together import Together
 from hub.web_client import tools_for
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 20
+AT_ONCE = 60
 """Conversations a process sends to side by side."""
 
 _LONGEST = 120.0  # seconds one part may take
@@ -53,6 +55,24 @@ class _Done(NamedTuple):
     """Nothing is left to do for a row."""
 
 
+class _Held(NamedTuple):
+    """A row that is ours, with the message and its parts in their order."""
+
+    outgoing: Outgoing
+    message: Message
+    conversation: Conversation
+    parts: list[MessagePart]
+
+
+class _Ready(NamedTuple):
+    """A part that goes as soon as its connection may send."""
+
+    live: Live
+    held: _Held
+    part: MessagePart
+    next: Next
+
+
 class Outbox:
     """Works off what is to be sent. `runs` tells whether this process holds a connection's listener."""
 
@@ -60,7 +80,9 @@ class Outbox:
         self._hub = hub
         self._runs = runs
         self._queue = outbox.outbox_queue()
-        self._outcomes = Outcomes(hub, self._queue)
+        self._outcomes, self._failures = Outcomes(hub), Failures(hub, self._queue)
+        self._begin: Together[Any, Next | Wait | _Done] = Together(hub.database, self._begin_all)
+        self._note_sent: Together[Sent, bool | None] = Together(hub.database, self._outcomes.note_sent)
         self._lanes = LaneWorker(hub, self._queue, self._send_in_order, at_once=AT_ONCE, finishes=_FINISHES_WITHIN)
 
     async def run(self, woken: asyncio.Event, *, look_every: float = 1.0) -> None:
@@ -93,47 +115,100 @@ class Outbox:
     async def _message(self, row: Any) -> bool:
         """Send the parts of one message that have not gone; False if it has to wait."""
         while True:
-            async with self._hub.database.transaction() as session:
-                found = await self._begin(session, row)
-                if isinstance(found, Wait):
-                    await self._outcomes.postpone(session, row, found)
-                    return False
+            found = await self._begin(row)
+            if isinstance(found, Wait):
+                return False
             if isinstance(found, _Done):
                 return True
             exchanges: list[Exchange] = []
             outcome = await self._send(found, exchanges)
-            async with self._hub.database.transaction() as session:
-                is_over = await self._outcomes.note(session, row, found, outcome, exchanges)
+            if isinstance(outcome, Receipt):
+                is_over = await self._note_sent(Sent(row, found, outcome, exchanges))
+            else:
+                async with self._hub.database.transaction() as session:
+                    is_over = await self._failures.note(session, row, found, outcome, exchanges)
             if is_over is not None:
                 return is_over
 
     # --- before ---
 
-    async def _begin(self, session: AsyncSession, row: Any) -> Next | Wait | _Done:
-        """Find the next part of a message and note that it is being sent; or why it is not."""
-        hub, now = self._hub, self._hub.clock.now()
-        held = await session.scalar(
-            select(Outgoing).where(Outgoing.id == row.id, Outgoing.attempts == row.attempts).with_for_update()
+    async def _begin_all(self, session: AsyncSession, rows: Sequence[Any]) -> list[Next | Wait | _Done | Exception]:
+        """Find the next part of each message and note that it is being sent; or why it is not."""
+        held = await self._hold(session, rows)
+        blocked = await self._blocked(session, held.values())
+        found: dict[int, Next | Wait | _Done | Exception] = {}
+        ready: dict[int, list[_Ready]] = {}
+        for row in rows:
+            if row.id not in held:
+                found[row.id] = jobs.Lost(f"message {row.message_id}")
+                continue
+            next_ = await self._judge(session, row, held[row.id], blocked)
+            if isinstance(next_, _Ready):
+                ready.setdefault(next_.live.id, []).append(next_)
+            else:
+                found[row.id] = next_
+        await session.flush()
+        for connection_id in sorted(ready):
+            found |= await self._take_turns(session, ready[connection_id])
+        await self._failures.postpone(session, [(row, wait) for row in rows if isinstance(wait := found[row.id], Wait)])
+        return [found[row.id] for row in rows]
+
+    async def _hold(self, session: AsyncSession, rows: Sequence[Any]) -> dict[int, _Held]:
+        """Return the rows that are ours still, locked, with what they are about."""
+        attempts = {row.id: row.attempts for row in rows}
+        taken = await session.execute(
+            select(Outgoing, Message, Conversation)
+            .join(Message, Message.id == Outgoing.message_id)
+            .join(Conversation, Conversation.id == Message.conversation_id)
+            .where(Outgoing.id.in_(attempts), Outgoing.due_at.is_not(None))
+            .order_by(Conversation.id)
+            .with_for_update()
         )
-        if held is None or held.due_at is None:
-            raise jobs.Lost(f"message {row.message_id}")
-        message = await session.get_one(Message, row.message_id, with_for_update=True)
-        conversation = await session.get_one(Conversation, message.conversation_id)
-        parts = list(
-            await session.scalars(
-                select(MessagePart).where(MessagePart.message_id == message.id).order_by(MessagePart.position)
+        held = {
+            outgoing.id: _Held(outgoing, message, conversation, [])
+            for outgoing, message, conversation in taken
+            if outgoing.attempts == attempts[outgoing.id]
+        }
+        by_message = {one.message.id: one for one in held.values()}
+        parts = select(MessagePart).where(MessagePart.message_id.in_(by_message)).order_by(MessagePart.position)
+        for part in await session.scalars(parts):
+            by_message[part.message_id].parts.append(part)
+        return held
+
+    async def _blocked(self, session: AsyncSession, held: Iterable[_Held]) -> dict[tuple[str, str], str]:
+        """Return why addresses of ours must not be written to, by scheme and value."""
+        addresses = set()
+        for one in held:
+            live = self._hub.switchboard.by_id(one.outgoing.connection_id)
+            if live is not None and live.sender is not None:
+                address = live.sender.address_of(one.conversation.peer)
+                addresses.add((address.scheme, address.value))
+        if not addresses:
+            return {}
+        rows = await session.execute(
+            select(ContactIdentity.scheme, ContactIdentity.value, ContactIdentity.blocked_because).where(
+                tuple_(ContactIdentity.scheme, ContactIdentity.value).in_(addresses),
+                ContactIdentity.blocked_because.is_not(None),
             )
         )
+        return {(scheme, value): because for scheme, value, because in rows if because}
+
+    async def _judge(
+        self, session: AsyncSession, row: Any, held: _Held, blocked: Mapping[tuple[str, str], str]
+    ) -> _Ready | Wait | _Done:
+        """Find what of a message goes next, if anything does."""
+        hub, now = self._hub, self._hub.clock.now()
+        outgoing, message, conversation, parts = held
         if message.status in ("canceled", "failed"):
-            await session.delete(held)
+            await session.delete(outgoing)
             return _Done()
         live = hub.switchboard.by_id(row.connection_id)
         if live is None or live.sender is None:
             await hub.switchboard.refresh()
             live = hub.switchboard.by_id(row.connection_id)
         if row.expires_at <= now:
-            because = held.error or "the channel did not take it"
-            await self._outcomes.fail(session, held, message, "expired", f"It was tried for a day: {because}")
+            because = outgoing.error or "the channel did not take it"
+            await self._failures.fail(session, outgoing, message, "expired", f"It was tried for a day: {because}")
             return _Done()
         if live is None or live.sender is None:
             return Wait(_WAITS_FOR_MENDING.total_seconds(), "The channel cannot be used just now")
@@ -143,25 +218,33 @@ class Outbox:
             return Wait(2.0)
         is_young = sending_outcomes.is_young(row.expires_at, now)
         if not await self._settle_interrupted(session, message, live.sender, parts, is_young=is_young):
-            await self._outcomes.finish(session, held, message, parts, live)
+            await self._outcomes.finish(session, [(outgoing, message, conversation)])
             return _Done()
-        part = next((part for part in parts if part.state == PartState.WAITING), None)
-        if part is None:
-            await self._outcomes.finish(session, held, message, parts, live)
+        part = next(part for part in parts if part.state == PartState.WAITING)
+        if (refusal := _refusal(live.sender, conversation, part, blocked, now)) is not None:
+            await self._failures.fail(session, outgoing, message, *refusal)
             return _Done()
-        if (refusal := await _refusal(session, live.sender, conversation, part, now)) is not None:
-            await self._outcomes.fail(session, held, message, *refusal)
-            return _Done()
-        wait = await pace.take_turn(session, live.id, per_second=live.sender.sending.per_second, now=now)
-        if wait > 0:
-            return Wait(wait, held.error or "")
-        part.state = PartState.SENDING
-        if message.status in ("queued", "scheduled"):
-            message.status = "sending"
-            conversation.version += 1
-        return Next(
-            live, live.sender, await self._part(session, live.sender, message, conversation, part), part.position
-        )
+        made = await self._part(session, live.sender, message, conversation, part)
+        return _Ready(live, held, part, Next(live, live.sender, made, part.position))
+
+    async def _take_turns(self, session: AsyncSession, ready: Sequence[_Ready]) -> dict[int, Next | Wait]:
+        """Note of as many parts of one connection as may go now that they are being sent; the others wait."""
+        live, now = ready[0].live, self._hub.clock.now()
+        per_second = ready[0].next.sender.sending.per_second
+        granted, wait = await pace.take_turns(session, live.id, len(ready), per_second=per_second, now=now)
+        found: dict[int, Next | Wait] = {}
+        for number, one in enumerate(ready):
+            outgoing, message, conversation, _ = one.held
+            if number >= granted:
+                turns = (number - granted) / per_second if per_second else 0.0
+                found[outgoing.id] = Wait(wait + turns, outgoing.error or "")
+                continue
+            one.part.state = PartState.SENDING
+            if message.status in ("queued", "scheduled"):
+                message.status = "sending"
+                conversation.version += 1
+            found[outgoing.id] = one.next
+        return found
 
     async def _settle_interrupted(
         self, session: AsyncSession, message: Message, sender: Sender, parts: Sequence[MessagePart], *, is_young: bool
@@ -180,7 +263,6 @@ class Outbox:
                 message.uncertain = True
                 message.error_code = "interrupted"
                 message.error_text = "The hub stopped while it was being sent, so it may have gone"
-        await session.flush()
         return any(part.state == PartState.WAITING for part in parts)
 
     async def _part(
@@ -260,7 +342,7 @@ class Outbox:
             if given_up:
                 held = await session.get_one(Outgoing, row.id)
                 message = await session.get_one(Message, row.message_id, with_for_update=True)
-                await self._outcomes.fail(session, held, message, "fault", said)
+                await self._failures.fail(session, held, message, "fault", said)
 
 
 def _stopped(live: Live) -> str | None:
@@ -272,8 +354,12 @@ def _stopped(live: Live) -> str | None:
     return None
 
 
-async def _refusal(
-    session: AsyncSession, sender: Sender, conversation: Conversation, part: MessagePart, now: datetime
+def _refusal(
+    sender: Sender,
+    conversation: Conversation,
+    part: MessagePart,
+    blocked: Mapping[tuple[str, str], str],
+    now: datetime,
 ) -> tuple[str, str] | None:
     """Return code and words of why a part must not be sent; None if it may."""
     has_template = part.content.get("template") is not None
@@ -286,11 +372,7 @@ async def _refusal(
         )
         return "window_closed", f"The time in which this channel lets us answer freely is over: {possible}"
     address = sender.address_of(conversation.peer)
-    because = await session.scalar(
-        select(ContactIdentity.blocked_because).where(
-            ContactIdentity.scheme == address.scheme, ContactIdentity.value == address.value
-        )
-    )
+    because = blocked.get((address.scheme, address.value))
     if because == "opted_out":
         return "opted_out", "They have asked not to be written to here"
     if because == "dead":

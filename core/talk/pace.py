@@ -26,36 +26,41 @@ class Pace(Base):
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
 
-async def take_turn(session: AsyncSession, connection_id: int, *, per_second: float, now: datetime) -> float:
-    """Take one part's turn off a connection's allowance; return the seconds to wait first, 0 if it may go now.
+async def take_turns(
+    session: AsyncSession, connection_id: int, count: int, *, per_second: float, now: datetime
+) -> tuple[int, float]:
+    """Take the turns of so many parts off a connection's allowance, or of as many as it has.
 
-    `per_second` 0 knows no limit but a pause.
+    Returns how many may go now, and after how many seconds the next of them may. `per_second` 0 knows no limit but a
+    pause. Whatever else goes over the connection waits until the caller commits.
     """
     most = max(1.0, per_second)
     connection = await session.connection()
-    row = (
-        await connection.exec_driver_sql(
-            "SELECT tokens, filled_at, paused_until FROM paces WHERE connection_id = $1 FOR UPDATE", (connection_id,)
+    row = None
+    while row is None:
+        found = await connection.exec_driver_sql(
+            "SELECT tokens, filled_at, paused_until FROM paces WHERE connection_id = $1"
+            + (" FOR UPDATE" if per_second > 0 else ""),
+            (connection_id,),
         )
-    ).first()
-    if row is None:
-        await connection.exec_driver_sql(
-            "INSERT INTO paces (connection_id, tokens, filled_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            (connection_id, most - 1, now),
-        )
-        return 0.0
+        row = found.first()
+        if row is None:
+            await connection.exec_driver_sql(
+                "INSERT INTO paces (connection_id, tokens, filled_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                (connection_id, most, now),
+            )
     if row.paused_until is not None and row.paused_until > now:
-        paused_until: datetime = row.paused_until
-        return (paused_until - now).total_seconds()
+        return 0, float((row.paused_until - now).total_seconds())
     if per_second <= 0:
-        return 0.0
+        return count, 0.0
     tokens = min(most, row.tokens + max(0.0, (now - row.filled_at).total_seconds()) * per_second)
-    if tokens < 1:
-        return float((1 - tokens) / per_second)
-    await connection.exec_driver_sql(
-        "UPDATE paces SET tokens = $2, filled_at = $3 WHERE connection_id = $1", (connection_id, tokens - 1, now)
-    )
-    return 0.0
+    granted = min(count, int(tokens + 1e-6))
+    if granted:
+        await connection.exec_driver_sql(
+            "UPDATE paces SET tokens = $2, filled_at = $3 WHERE connection_id = $1",
+            (connection_id, tokens - granted, now),
+        )
+    return granted, max(0.0, 1 - (tokens - granted)) / per_second
 
 
 async def pause(session: AsyncSession, connection_id: int, *, until: datetime) -> None:

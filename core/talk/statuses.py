@@ -248,9 +248,7 @@ async def settle(
     )
 
 
-async def take_early(
-    session: AsyncSession, connection_id: int, external_ids: Sequence[str], *, message_id: int, now: datetime
-) -> None:
+async def take_early(session: AsyncSession, connection_id: int, external_ids: Sequence[str], *, now: datetime) -> None:
     """Apply the statuses that came before we knew these ids."""
     rows = await (await session.connection()).exec_driver_sql(
         "DELETE FROM early_statuses WHERE connection_id = $1 AND external_id = ANY($2) "

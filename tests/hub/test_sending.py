@@ -15,6 +15,8 @@ from sqlalchemy import select, text, update
 from core.connections import Connection, Health
 from core.kernel.clock import MovableClock
 from core.kernel.errors import Conflict, Rejected
+from core.kernel.waiting import end
+from core.people import contacts
 from core.people.contacts import ContactIdentity
 from core.talk import outbox
 from core.talk.conversations import Conversation, Message, MessageId
@@ -294,6 +296,58 @@ async def test_two_senders_send_a_message_once(hub, sms, twilio, answer):
     assert [one.form["Body"] for one in twilio.asked if one.method == "POST"] == [f"message {n}" for n in range(5)]
 
 
+async def test_a_crowd_is_written_to_at_once_and_each_fares_by_themselves(hub, sms, twilio, clock):
+    """More conversations than are in hand at once, two messages each: some numbers are refused, one breaks the line."""
+    refused, broken = {3, 77, 140}, 41
+
+    def taking(asked: Asked) -> web.StreamResponse:
+        number = int(asked.form["To"][-4:])
+        if number in refused:
+            return web.json_response({"code": 21211, "message": "Invalid", "status": 400}, status=400)
+        return web.json_response({**SENT, "sid": f"SM{number}.{asked.form['Body']}"}, status=201)
+
+    twilio.does("POST", MESSAGES, taking)
+    crowd: dict[int, list[int]] = {}
+    async with hub.database.transaction() as session:
+        for number in range(150):
+            phone = f"+7916555{number:04d}"
+            guest = await contacts.add(session, identities=[("phone", phone)], at=hub.clock.now())
+            crowd[number] = [
+                (
+                    await replies.write_to(
+                        session, hub, contact_id=guest.id, connection_id=sms.id, number=phone, text=words
+                    )
+                ).id
+                for words in ("one", "two")
+            ]
+        # what is wrong with one is wrong with it alone: a part that nobody can read
+        await session.execute(
+            update(MessagePart)
+            .where(MessagePart.message_id == crowd[broken][0])
+            .values(content={"buttons": [[1, 2, 3]]})
+        )
+    sender = Outbox(hub)
+    working = asyncio.create_task(sender.run(asyncio.Event(), look_every=0.05))
+    async with asyncio.timeout(60):
+        while await _count_due(hub) > 2:
+            clock.advance(timedelta(seconds=1))
+            await asyncio.sleep(0.05)
+    await end(working)
+    bodies: dict[int, list[str]] = {}
+    for one in twilio.asked:
+        bodies.setdefault(int(one.form["To"][-4:]), []).append(one.form["Body"])
+    assert all(bodies[number] == ["one", "two"] for number in range(150) if number != broken)
+    states = {message.id: message.status for message in await all_of(hub, Message)}
+    for number, ids in crowd.items():
+        wanted = "failed" if number in refused else "queued" if number == broken else "sent"
+        assert [states[message_id] for message_id in ids] == [wanted, wanted], number
+
+
+async def _count_due(hub: Hub) -> int:
+    async with hub.database.reading() as session:
+        return int(await session.scalar(text("SELECT count(*) FROM outbox")) or 0)
+
+
 async def test_credentials_that_are_refused_again_and_again_stop_the_channel_and_nothing_is_lost(
     hub, sms, twilio, answer, drain, clock
 ):
@@ -400,9 +454,14 @@ async def test_a_hundred_messages_to_one_channel_keep_its_pace(hub, sms, twilio,
     gone = 0
     async with hub.database.transaction() as session:
         for _ in range(100):
-            gone += await pace.take_turn(session, sms.id, per_second=10, now=clock.now()) == 0
+            gone += (await pace.take_turns(session, sms.id, 1, per_second=10, now=clock.now()))[0]
             clock.advance(timedelta(milliseconds=20))
     assert gone in range(28, 32), "ten at once, and then ten a second for two seconds"
+    clock.advance(timedelta(seconds=1))
+    async with hub.database.transaction() as session:
+        assert await pace.take_turns(session, sms.id, 25, per_second=10, now=clock.now()) == (10, 0.1)
+        clock.advance(timedelta(seconds=0.25))
+        assert await pace.take_turns(session, sms.id, 25, per_second=10, now=clock.now()) == (2, 0.05)
 
 
 async def test_dead_workers_give_back_what_they_had_in_hand(hub, sms, twilio, answer, drain):
