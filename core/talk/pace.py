@@ -26,6 +26,10 @@ class Pace(Base):
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
 
+_LOOK = "SELECT tokens, filled_at, paused_until FROM paces WHERE connection_id = $1"
+_LOCK = f"{_LOOK} FOR UPDATE"
+
+
 async def take_turns(
     session: AsyncSession, connection_id: int, count: int, *, per_second: float, now: datetime
 ) -> tuple[int, float]:
@@ -38,11 +42,7 @@ async def take_turns(
     connection = await session.connection()
     row = None
     while row is None:
-        found = await connection.exec_driver_sql(
-            "SELECT tokens, filled_at, paused_until FROM paces WHERE connection_id = $1"
-            + (" FOR UPDATE" if per_second > 0 else ""),
-            (connection_id,),
-        )
+        found = await connection.exec_driver_sql(_LOCK if per_second > 0 else _LOOK, (connection_id,))
         row = found.first()
         if row is None:
             await connection.exec_driver_sql(
