@@ -134,6 +134,8 @@ class Outbox:
 
     async def _begin_all(self, session: AsyncSession, rows: Sequence[Any]) -> list[Next | Wait | _Done | Exception]:
         """Find the next part of each message and note that it is being sent; or why it is not."""
+        if any(self._live(row) is None for row in rows):
+            await self._hub.switchboard.refresh()
         held = await self._hold(session, rows)
         blocked = await self._blocked(session, held.values())
         found: dict[int, Next | Wait | _Done | Exception] = {}
@@ -152,6 +154,11 @@ class Outbox:
             found |= await self._take_turns(session, ready[connection_id])
         await self._failures.postpone(session, [(row, wait) for row in rows if isinstance(wait := found[row.id], Wait)])
         return [found[row.id] for row in rows]
+
+    def _live(self, row: Any) -> Live | None:
+        """Return the connection that a row goes over; None if there is none that can send."""
+        live = self._hub.switchboard.by_id(row.connection_id)
+        return live if live is not None and live.sender is not None else None
 
     async def _hold(self, session: AsyncSession, rows: Sequence[Any]) -> dict[int, _Held]:
         """Return the rows that are ours still, locked, with what they are about."""
@@ -179,7 +186,7 @@ class Outbox:
         """Return why addresses of ours must not be written to, by scheme and value."""
         addresses = set()
         for one in held:
-            live = self._hub.switchboard.by_id(one.outgoing.connection_id)
+            live = self._live(one.outgoing)
             if live is not None and live.sender is not None:
                 address = live.sender.address_of(one.conversation.peer)
                 addresses.add((address.scheme, address.value))
@@ -197,15 +204,12 @@ class Outbox:
         self, session: AsyncSession, row: Any, held: _Held, blocked: Mapping[tuple[str, str], str]
     ) -> _Ready | Wait | _Done:
         """Find what of a message goes next, if anything does."""
-        hub, now = self._hub, self._hub.clock.now()
+        now = self._hub.clock.now()
         outgoing, message, conversation, parts = held
         if message.status in ("canceled", "failed"):
             await session.delete(outgoing)
             return _Done()
-        live = hub.switchboard.by_id(row.connection_id)
-        if live is None or live.sender is None:
-            await hub.switchboard.refresh()
-            live = hub.switchboard.by_id(row.connection_id)
+        live = self._live(row)
         if row.expires_at <= now:
             because = outgoing.error or "the channel did not take it"
             await self._failures.fail(session, outgoing, message, "expired", f"It was tried for a day: {because}")
@@ -217,7 +221,7 @@ class Outbox:
         if live.sender.sending.from_listener and not self._runs(live.id):
             return Wait(2.0)
         is_young = sending_outcomes.is_young(row.expires_at, now)
-        if not await self._settle_interrupted(session, message, live.sender, parts, is_young=is_young):
+        if not _settle_interrupted(message, live.sender, parts, is_young=is_young):
             await self._outcomes.finish(session, [(outgoing, message, conversation)])
             return _Done()
         part = next(part for part in parts if part.state == PartState.WAITING)
@@ -245,25 +249,6 @@ class Outbox:
                 conversation.version += 1
             found[outgoing.id] = one.next
         return found
-
-    async def _settle_interrupted(
-        self, session: AsyncSession, message: Message, sender: Sender, parts: Sequence[MessagePart], *, is_young: bool
-    ) -> bool:
-        """Decide about a part whose sender died: it goes again where that is safe, else it may have gone.
-
-        Returns whether anything is left to send.
-        """
-        for part in parts:
-            if part.state != PartState.SENDING:
-                continue
-            if sender.sending.retries_safely and is_young:
-                part.state = PartState.WAITING
-            else:
-                part.state = PartState.UNCERTAIN
-                message.uncertain = True
-                message.error_code = "interrupted"
-                message.error_text = "The hub stopped while it was being sent, so it may have gone"
-        return any(part.state == PartState.WAITING for part in parts)
 
     async def _part(
         self, session: AsyncSession, sender: Sender, message: Message, conversation: Conversation, part: MessagePart
@@ -343,6 +328,24 @@ class Outbox:
                 held = await session.get_one(Outgoing, row.id)
                 message = await session.get_one(Message, row.message_id, with_for_update=True)
                 await self._failures.fail(session, held, message, "fault", said)
+
+
+def _settle_interrupted(message: Message, sender: Sender, parts: Sequence[MessagePart], *, is_young: bool) -> bool:
+    """Decide about a part whose sender died: it goes again where that is safe, else it may have gone.
+
+    Returns whether anything is left to send.
+    """
+    for part in parts:
+        if part.state != PartState.SENDING:
+            continue
+        if sender.sending.retries_safely and is_young:
+            part.state = PartState.WAITING
+        else:
+            part.state = PartState.UNCERTAIN
+            message.uncertain = True
+            message.error_code = "interrupted"
+            message.error_text = "The hub stopped while it was being sent, so it may have gone"
+    return any(part.state == PartState.WAITING for part in parts)
 
 
 def _stopped(live: Live) -> str | None:

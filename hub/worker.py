@@ -31,6 +31,7 @@ from hub.desk.posting import Poster, forget_old
 from hub.desk.records import posts_queue, updates_queue
 from hub.desk.working import Hearer
 from hub.exchange import BATCH, Exchange
+from hub.lanes import LaneWorker
 from hub.listeners import Listeners
 from hub.sending import Outbox
 from hub.understanding import ENRICH
@@ -38,6 +39,7 @@ from hub.understanding import ENRICH
 log = structlog.get_logger(__name__)
 
 JOBS_AT_ONCE = 20
+_FINISHES_WITHIN = 5.0  # seconds
 _IDLE = 1.0  # seconds to the next look when nothing woke us
 _BUSY_DOOR = 10  # requests in one step aside: 500 a second
 _STEP_ASIDE = 0.02  # seconds
@@ -88,7 +90,7 @@ async def running(hub: Hub, *, works: bool = True, listens: bool = True) -> Asyn
             _forever("snoozed", lambda: wake_snoozed(hub), None, _IDLE),
             _deliveries(hub),
             _forever("recovery", lambda: recover(hub), None, 2),
-            _forever("jobs", JobRunner(hub).work, hub.work_waits, _IDLE),
+            JobRunner(hub).run(hub.work_waits),
             _forever("notices", lambda: take_notices(hub), hub.diary_grew, _IDLE),
             _forever("deadlines", lambda: run_deadlines(hub), None, _IDLE),
             _forever("waiting", lambda: offer_waiting(hub), None, 5),
@@ -180,42 +182,38 @@ async def recover(hub: Hub) -> int:
 
 
 class JobRunner:
-    """Does the jobs of the queue, several lanes at once, each lane in order."""
+    """Does the jobs of the queue, lanes side by side and each in order: a file that takes its time to come holds up no
+    call that somebody wants placed.
+    """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._queue = jobs.jobs_queue()
+        self._lanes = LaneWorker(hub, self._queue, self._lane, at_once=JOBS_AT_ONCE, finishes=_FINISHES_WITHIN)
+
+    async def run(self, woken: asyncio.Event) -> None:
+        """Do jobs until canceled; what has been begun is finished."""
+        await self._lanes.run(woken, look_every=_IDLE)
 
     async def work(self) -> int:
-        """Claim what is due and do it; return how many jobs that was."""
-        hub = self._hub
-        async with hub.database.transaction() as session:
-            rows = await self._queue.claim(session, worker_id=hub.worker_id, now=hub.clock.now(), limit=JOBS_AT_ONCE)
-        lanes: dict[str, list[Any]] = {}
-        for row in rows:
-            lanes.setdefault(row.lane, []).append(row)
-        await asyncio.gather(*(self._lane(lane) for lane in lanes.values()))
-        return len(rows)
+        """Do what is due; return how many jobs that was."""
+        return await self._lanes.work()
 
     async def _lane(self, rows: Sequence[Any]) -> None:
         """Do the jobs of one lane; what is behind one that failed is given back and waits with it."""
         hub, queue = self._hub, self._queue
         for number, row in enumerate(rows):
             failure = await self._do(row)
-            try:
-                async with hub.database.transaction() as session:
-                    if failure is None:
-                        await jobs.finish(session, row.id, row.attempts)
-                        continue
-                    log.warning("job_postponed", job_id=row.id, kind=row.kind, error=failure.error)
-                    if not failure.is_final:
-                        await queue.release(session, rows[number + 1 :], now=hub.clock.now())
-                    await queue.fail(session, [failure], now=hub.clock.now())
-                    if not failure.is_final:
-                        return
-            except jobs.Lost:
-                log.warning("job_lost", job_id=row.id, kind=row.kind)
-                return  # another worker has the lane
+            async with hub.database.transaction() as session:
+                if failure is None:
+                    await jobs.finish(session, row.id, row.attempts)
+                    continue
+                log.warning("job_postponed", job_id=row.id, kind=row.kind, error=failure.error)
+                if not failure.is_final:
+                    await queue.release(session, rows[number + 1 :], now=hub.clock.now())
+                await queue.fail(session, [failure], now=hub.clock.now())
+                if not failure.is_final:
+                    return
 
     async def _do(self, row: Any) -> Failure | None:
         failure: Failure | None = None

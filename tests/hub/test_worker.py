@@ -1,9 +1,10 @@
-"""The worker's loops: that they end when they are told to."""
+"""The worker's loops: that they end when they are told to, and that none waits for another."""
 
 from __future__ import annotations
 
 import asyncio
 
+from core.kernel import jobs
 from hub import worker
 
 
@@ -24,6 +25,31 @@ async def test_a_worker_that_is_woken_in_the_moment_it_is_stopped_stops(hub):
                 await asyncio.sleep(0.01)
             for event in wakes:  # and nothing of the loop's own between this and the end
                 event.set()
+
+
+async def test_a_job_that_takes_its_time_holds_up_no_other(hub, monkeypatch):
+    begun, goes_on, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def fetch(_hub) -> None:
+        begun.set()
+        await goes_on.wait()
+
+    async def place(_hub) -> None:
+        done.set()
+
+    monkeypatch.setitem(worker.HANDLERS, "test.fetch", fetch)
+    monkeypatch.setitem(worker.HANDLERS, "test.place", place)
+
+    async def enqueue(kind: str) -> None:
+        async with hub.database.transaction() as session:
+            await jobs.enqueue(session, kind, at=hub.clock.now())
+
+    async with worker.running(hub), asyncio.timeout(20):
+        await enqueue("test.fetch")
+        await begun.wait()
+        await enqueue("test.place")
+        await done.wait()
+        goes_on.set()
 
 
 def _waited_for(event: asyncio.Event) -> bool:
