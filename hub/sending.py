@@ -39,6 +39,7 @@ from hub.lanes import LaneWorker
 from hub.sending_failures import Failures
 from hub.sending_outcomes import Next, Outcomes, Sent, Wait
 from hub.together import Together
+from hub.web.words import N_
 from hub.web_client import tools_for
 
 log = structlog.get_logger(__name__)
@@ -215,7 +216,7 @@ class Outbox:
             await self._failures.fail(session, outgoing, message, "expired", f"It was tried for a day: {because}")
             return _Done()
         if live is None or live.sender is None:
-            return Wait(_WAITS_FOR_MENDING.total_seconds(), "The channel cannot be used just now")
+            return Wait(_WAITS_FOR_MENDING.total_seconds(), N_("The channel cannot be used just now"))
         if (reason := _stopped(live)) is not None:
             return Wait(_WAITS_FOR_MENDING.total_seconds(), reason)
         if live.sender.sending.from_listener and not self._runs(live.id):
@@ -305,7 +306,7 @@ class Outbox:
         except ChannelError as error:
             return error
         except TimeoutError:
-            return Uncertain(f"The provider did not answer within {_LONGEST:.0f} seconds", code="timeout")
+            return Uncertain(N_("The provider did not answer in time, so it may have gone"), code="timeout")
         except Exception as error:  # a fault in a channel: what it had done by then nobody knows
             log.exception("channel_failed", kind=found.live.kind, message_id=found.part.message_id)
             return Uncertain(f"The channel failed ({type(error).__name__})", code="fault")
@@ -344,7 +345,7 @@ def _settle_interrupted(message: Message, sender: Sender, parts: Sequence[Messag
             part.state = PartState.UNCERTAIN
             message.uncertain = True
             message.error_code = "interrupted"
-            message.error_text = "The hub stopped while it was being sent, so it may have gone"
+            message.error_text = N_("The hub stopped while it was being sent, so it may have gone")
     return any(part.state == PartState.WAITING for part in parts)
 
 
@@ -353,7 +354,7 @@ def _stopped(live: Live) -> str | None:
     if live.paused_because is not None:
         return f"The channel is paused: {live.paused_because}"
     if live.health == Health.REAUTHORISE:
-        return "The channel has to be authorised again: enter its credentials in its settings"
+        return N_("The channel has to be authorised again: enter its credentials in its settings")
     return None
 
 
@@ -368,18 +369,17 @@ def _refusal(
     has_template = part.content.get("template") is not None
     window, until = sender.sending.window, conversation.replies_until
     if window is not None and not has_template and (until is None or until <= now):
-        possible = (
-            "send one of its templates"
+        return "window_closed", (
+            N_("The time in which this channel lets us answer freely is over: send one of its templates")
             if Capability.TEMPLATES in sender.sending.capabilities
-            else "answer on another channel"
+            else N_("The time in which this channel lets us answer freely is over: answer on another channel")
         )
-        return "window_closed", f"The time in which this channel lets us answer freely is over: {possible}"
     address = sender.address_of(conversation.peer)
     because = blocked.get((address.scheme, address.value))
     if because == "opted_out":
-        return "opted_out", "They have asked not to be written to here"
+        return "opted_out", N_("They have asked not to be written to here")
     if because == "dead":
-        return "dead", "This address takes nothing: what was sent came back"
+        return "dead", N_("This address takes nothing: what was sent came back")
     return None
 
 

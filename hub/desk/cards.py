@@ -242,14 +242,15 @@ def state_of(reader: Reader, row: Message) -> tuple[str, tuple[tuple[Key, ...], 
     }.get(row.status, row.status)
     ticks = TICKS.get(row.status, "")
     keys: tuple[tuple[Key, ...], ...] = ()
+    why = _(row.error_text) if row.error_text else ""
     if row.status == "failed":
-        words = _("Not delivered: %(reason)s", reason=(row.error_text or _("no reason was given"))[:300])
+        words = _("Not delivered: %(reason)s", reason=(why or _("no reason was given"))[:300])
         keys = ((key("🔁 " + _("Try again"), "retry", row.id),),)
     elif row.uncertain:
-        ticks, words = "❓", _("May not have arrived: %(reason)s", reason=(row.error_text or "")[:300])
+        ticks, words = "❓", _("May not have arrived: %(reason)s", reason=why[:300])
         keys = ((key("🔁 " + _("Send again"), "retry", row.id),),)
-    elif row.error_text and row.status in ("queued", "sending"):
-        words = _("Waits: %(reason)s", reason=row.error_text[:300])
+    elif why and row.status in ("queued", "sending"):
+        words = _("Waits: %(reason)s", reason=why[:300])
     if row.dropped:
         words = f"{words} · {'; '.join(str(item) for item in row.dropped)}"
     return f"{ticks} {words}".strip(), keys

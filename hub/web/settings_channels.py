@@ -90,7 +90,7 @@ async def index(visit: Visit) -> web.StreamResponse:
             kind_title=visit.translate(channel_forms.form_of(row.kind).title),
             title=row.title,
             health=str(row.health),
-            trouble=row.paused_because or row.trouble,
+            trouble=row.paused_because or (visit.translate(row.trouble) if row.trouble else None),
             account=row.account,
             last_received_at=row.last_received_at,
             leads_today=leads.get(row.id, 0),

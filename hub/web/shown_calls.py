@@ -117,7 +117,7 @@ async def rows(visit: Visit, found: Sequence[Call]) -> list[ShownCall]:
             outcome=call.outcome or "",
             note=call.note,
             recording=_recording(recordings.get(call.id, ())) if telephony.may_listen(visit.rights, call) else "",
-            trouble=call.trouble or "",
+            trouble=visit.translate(call.trouble) if call.trouble else "",
             is_over=call.is_over,
             is_lost=call.is_lost,
             after_hours=call.after_hours,

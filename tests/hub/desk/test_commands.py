@@ -28,7 +28,7 @@ from core.work.tasks import OPEN_STATUSES, Task
 from hub import connections
 from hub.desk import cards, commands, hearing, presses
 from hub.desk.cards import Desk
-from hub.desk.reader import reader_for
+from hub.desk.reader import Reader, reader_for
 from hub.desk.records import DeskLink, DeskPost, DeskTeamChat, DeskTopic, name_post
 from tests.conftest import MONDAY_TEN as NOW
 from tests.conftest import VERA
@@ -575,6 +575,12 @@ async def test_a_refusal_speaks_the_reader_s_language(at_desk, take_on, asked, r
     vera = await at_desk(await take_on("Vera", language="ru"))
     (card,) = await vera.says(f"/show {(await read(Conversation)).id}")
     assert card.lines == ("Этого больше нет, или это не для вас",)
+
+
+def test_why_a_message_was_not_delivered_is_said_in_the_reader_s_language():
+    message = Message(status="failed", error_text="They have asked not to be written to here")
+    words, _keys = cards.state_of(Reader(NOW, language="ru"), message)
+    assert "Человек просил не писать ему сюда" in words
 
 
 async def test_the_buttons_of_the_greeting_show_what_waits_and_nothing_else(desk, asked, monkeypatch):
