@@ -580,7 +580,7 @@ async def test_a_refusal_speaks_the_reader_s_language(at_desk, take_on, asked, r
 def test_why_a_message_was_not_delivered_is_said_in_the_reader_s_language():
     message = Message(status="failed", error_text="They have asked not to be written to here")
     words, _keys = cards.state_of(Reader(NOW, language="ru"), message)
-    assert "Человек просил не писать ему сюда" in words
+    assert words == "⚠️ Не доставлено: Человек просил сюда не писать"
 
 
 async def test_the_buttons_of_the_greeting_show_what_waits_and_nothing_else(desk, asked, monkeypatch):
