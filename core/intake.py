@@ -121,6 +121,8 @@ class _Decision(Saying):
                 message_id=group.message_id,
             )
             return Result(group.contact_id, group.conversation_id, group.message_id)
+        if self.event.only_known and not self.knows_anybody():
+            return Result(0, 0, 0, is_repeat=True)
         person = self.addressee() if self.event.is_ours and not self.event.claims else self.identify()
         if person is None:
             return Result(0, 0, 0, is_repeat=True)
@@ -142,6 +144,10 @@ class _Decision(Saying):
             self.tell_of_message(person, talk, message_id, owner_id=person.owner_id)
             return Result(person.id, talk.id, message_id)
         return self.open_work(person, talk, message_id)
+
+    def knows_anybody(self) -> bool:
+        """Whether one of the addresses is somebody's already."""
+        return any((claim.address.scheme, claim.address.value) in self.known.addresses for claim in self.event.claims)
 
     def identify(self) -> Person:
         """Find the person behind the addresses, or meet them. Of several people, the one known longest."""

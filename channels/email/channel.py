@@ -11,12 +11,15 @@ Checks    such a request can only come from our listener: one that came over HTT
 Repeats   the same Message-ID is one letter for ever; without it, the same content is
 Quirks    answers are told by our own Message-IDs, which carry the conversation and a signature made with `secret`;
           bounces become failures of what we sent; a letter from our own address to others was written in another mail
-          program, and is kept as ours. Our people answer notifications at name+desk.code@…, whatever the settings
-          say of plus addresses for customers: a letter to such an address is no customer's (see `desk`)
+          program, and is kept as ours, as is what lies in the folder of sent letters where `sent_watched` names one
+          (only if it goes to somebody who is known: a mailbox has private letters too). Our people answer notifications
+          at name+desk.code@…, whatever the settings say of plus addresses for customers: a letter to such an address is
+          no customer's (see `desk`)
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar, Literal
@@ -39,14 +42,16 @@ from channels.contract import (
     Tools,
 )
 from channels.email import desk, imap, incoming, letters, outgoing
+from channels.email.folders import Folders
 from channels.email.mailbox import METHOD, USUAL_PACE, Pace, Watch
 from channels.email.oauth import Tokens
 from channels.email.servers import Login, Security, Server
 from channels.email.smtp import Post
-from channels.errors import ChannelError
+from channels.errors import ChannelError, Misconfigured, Unauthorised
 from core.kernel import addresses
 from core.kernel.addresses import EMAIL, Address
 from core.kernel.envelopes import Event
+from core.kernel.waiting import end
 from webhooks.errors import Refused
 from webhooks.request import RawRequest, Reply
 
@@ -97,6 +102,13 @@ class Email:
             "",
             title="Folder for letters we send",
             description="A copy is put there. Empty: none; Gmail and Microsoft keep copies by themselves.",
+        )
+        sent_watched: str = Field(
+            "",
+            title="Folder of sent letters to read",
+            description="What colleagues answer from a mail program of their own then stands in the conversation, and "
+            "nobody waits any more. Such as Sent or [Gmail]/Sent Mail. Empty: none. Letters to people who are not "
+            "known here are left alone.",
         )
         sender_name: str = Field(
             "", title="Name of the sender", description="Shown beside the address.", json_schema_extra=_ADVANCED
@@ -151,7 +163,9 @@ class Email:
                 raise ValueError(f"{value!r} is no e-mail address")
             return found
 
-        @field_validator("imap_host", "smtp_host", "folder", "sent_folder", "user", "authserv_id", "token_url")
+        @field_validator(
+            "imap_host", "smtp_host", "folder", "sent_folder", "sent_watched", "user", "authserv_id", "token_url"
+        )
         @classmethod
         def _is_one_line(cls, value: str) -> str:
             if not value.isprintable():
@@ -171,7 +185,7 @@ class Email:
             tokens = Tokens(
                 password, token_url=settings.token_url, client_id=settings.client_id, client_secret=client_secret
             )
-        self._reader = incoming.Reader(self._address, self._key, settings.authserv_id)
+        self._reader = incoming.Reader(self._address, self._key, settings.authserv_id, sent=settings.sent_watched)
         self._login = Login(settings.user or settings.address, password, tokens)
         self._imap = Server(settings.imap_host, settings.imap_port, settings.imap_security, settings.certificate)
         smtp = Server(settings.smtp_host, settings.smtp_port, settings.smtp_security, settings.certificate)
@@ -185,15 +199,36 @@ class Email:
         Raises:
             Unauthorised, Misconfigured: somebody has to change the settings.
         """
+        settings = self._settings
         watch = Watch(
-            self._imap,
-            self._login,
-            self._settings.folder,
-            self.route,
-            import_days=self._settings.import_days,
-            pace=self._pace,
+            self._imap, self._login, settings.folder, self.route, import_days=settings.import_days, pace=self._pace
         )
-        await watch.run(listening)
+        if settings.sent_watched in ("", settings.folder):
+            await watch.run(listening)
+            return
+        folders = Folders(listening)
+        tasks = {
+            asyncio.create_task(watch.run(folders.first()), name="letters received"),
+            asyncio.create_task(self._watch_sent(folders.other(settings.sent_watched)), name="letters sent"),
+        }
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end(*tasks)
+        for task in ended:
+            task.result()
+
+    async def _watch_sent(self, listening: Listening) -> None:
+        """Watch the folder of sent letters. That it is not there keeps nobody from reading what comes."""
+        folder = self._settings.sent_watched
+        while True:
+            try:
+                await Watch(self._imap, self._login, folder, self.route, pace=self._pace).run(listening)
+            except Unauthorised:
+                raise
+            except Misconfigured as error:
+                listening.is_ill(f"What colleagues send is not read: {error}")
+                await asyncio.sleep(self._pace.longest)
 
     def verify(self, request: RawRequest, now: datetime) -> None:
         """Check that a letter comes from our listener.
@@ -205,8 +240,8 @@ class Email:
             raise Refused("Letters are read from the mailbox; this address takes none.")
 
     def route(self, request: RawRequest) -> Routed:
-        """Tell letters apart by their Message-ID, else by what they say; a sender's letters keep their order."""
-        return incoming.route(request)
+        """Tell letters apart by their Message-ID, else by what they say; what somebody and we write keeps its order."""
+        return incoming.route(request, sent=self._settings.sent_watched)
 
     def parse(self, request: RawRequest, context: ParseContext) -> Sequence[Event]:
         """Read a letter: a message, or what became of letters we sent.
@@ -276,7 +311,7 @@ class Email:
         return self._settings.reply_plus
 
     async def check(self, tools: Tools) -> Checked:
-        """Sign in to both servers and open the folder, without reading or sending anything.
+        """Sign in to both servers and look for the folders, without reading or sending anything.
 
         Raises:
             ChannelError: one of them does not let us.
@@ -285,6 +320,12 @@ class Email:
             folder = await mailbox.select(self._settings.folder)
             has_idle = mailbox.has_idle
             folders = await mailbox.folders()
+        if self._settings.sent_watched and self._settings.sent_watched not in folders:
+            raise Misconfigured(
+                f"There is no folder {self._settings.sent_watched!r} to read sent letters from. "
+                f"There are: {', '.join(folders[:30])}",
+                code="folder",
+            )
         largest = await self._post.check(self._address, tools)
         facts = {
             "Letters in the folder": str(folder.letters),

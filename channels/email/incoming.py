@@ -23,10 +23,11 @@ _HEAD = 64 * 1024
 _AHEAD = timedelta(days=1)  # a letter from further in the future has a wrong clock
 
 
-def route(request: RawRequest) -> Routed:
-    """Tell letters apart by their Message-ID, else by what they say."""
+def route(request: RawRequest, *, sent: str = "") -> Routed:
+    """Tell letters apart by their Message-ID, else by what they say. Those in the folder `sent` go by addressee."""
     head = request.body[:_HEAD].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
-    peer = addresses.email(_field(head, b"from")[:1_000]) or ""
+    is_sent = bool(sent) and request.headers.get("x-folder", "") == sent
+    peer = addresses.email(_field(head, b"to" if is_sent else b"from").partition(",")[0][:1_000]) or ""
     identifier = re.search(r"<[^<>]+>", _field(head, b"message-id"))
     if identifier:
         return Routed("id:" + _hash(identifier[0].encode("utf-8", "surrogateescape")), None, peer[:200])
@@ -39,10 +40,15 @@ def route(request: RawRequest) -> Routed:
 
 
 class Reader:
-    """Reads the letters of one mailbox. `key` signs its Message-IDs, `authserv_id` names the server that checks."""
+    """Reads the letters of one mailbox.
 
-    def __init__(self, address: str, key: bytes, authserv_id: str) -> None:
-        self._address, self._key, self._authserv_id = address, key, authserv_id.lower()
+    key          signs its Message-IDs
+    authserv_id  names the server that checks where letters come from
+    sent         the folder of what our people send from mail programs of their own; "" for none
+    """
+
+    def __init__(self, address: str, key: bytes, authserv_id: str, *, sent: str = "") -> None:
+        self._address, self._key, self._authserv_id, self._sent = address, key, authserv_id.lower(), sent
 
     def events(self, request: RawRequest, context: ParseContext) -> Sequence[Event]:
         """Read a letter.
@@ -58,6 +64,8 @@ class Reader:
         what = automatic.kind_of(letter, raw)
         if desk.is_notification(letter):
             return []
+        if self._sent and request.headers.get("x-folder", "") == self._sent:
+            return self._written_elsewhere(letter, request, received, is_automatic=what is not None)
         if answered := desk.tokens(letter):
             is_cut = bool(request.headers.get("x-whole-size", ""))
             return [self._answer(letter, token, received, what, is_cut=is_cut) for token in answered]
@@ -67,8 +75,25 @@ class Reader:
             return [objection]
         return [self._incoming(letter, request, received, is_automatic=what is not None)]
 
-    def _incoming(self, letter: Letter, request: RawRequest, received: datetime, *, is_automatic: bool) -> Incoming:
-        author, is_ours = self._author(letter)
+    def _written_elsewhere(
+        self, letter: Letter, request: RawRequest, received: datetime, *, is_automatic: bool
+    ) -> Sequence[Incoming]:
+        """Read a letter out of the folder of sent ones: a colleague wrote it, unless we or a program did."""
+        others = [mailbox for mailbox in (*letter.to, *letter.cc) if mailbox.address not in ("", self._address)]
+        if is_automatic or not others or threads.ours(self._key, letter.message_id) is not None:
+            return []
+        return [self._incoming(letter, request, received, is_automatic=False, sent_to=others[0])]
+
+    def _incoming(
+        self,
+        letter: Letter,
+        request: RawRequest,
+        received: datetime,
+        *,
+        is_automatic: bool,
+        sent_to: letters.Mailbox | None = None,
+    ) -> Incoming:
+        author, is_ours = self._author(letter) if sent_to is None else (sent_to, True)
         place = threads.place(self._key, letter)
         folded = quotes.fold(letter.text, letter.html)
         text, files = folded.own, letter.attachments
@@ -100,6 +125,7 @@ class Reader:
             context=outgoing.answering(letter.message_id, letter.references or letter.in_reply_to, letter.subject),
             attachments=tuple(map(_attachment, files)),
             is_ours=is_ours,
+            only_known=sent_to is not None,
             is_automatic=is_automatic and not is_ours,
         )
 

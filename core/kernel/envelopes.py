@@ -115,6 +115,7 @@ class Incoming(Event, frozen=True, kw_only=True):
     fields         what a form said beyond the known fields, in its order: name → value
     consent        the words the person agreed to, or what the box sent; None where nothing was asked
     is_ours        our own side wrote it, in the provider's own app: kept as an outgoing message, and nobody waits
+    only_known     kept only where somebody has one of the addresses already: our side writes to its bank, too
     is_automatic   a program wrote it (out of office, newsletter): kept, but it makes no lead and nobody waits
     """
 
@@ -139,6 +140,7 @@ class Incoming(Event, frozen=True, kw_only=True):
     consent: str | None = None
     is_form: bool = False
     is_ours: bool = False
+    only_known: bool = False
     is_automatic: bool = False
 
 

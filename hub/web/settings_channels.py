@@ -179,7 +179,8 @@ def _folders(connection: Connection) -> dict[str, str] | None:
     """Return which folders of a mailbox are read and written; None where there is no mailbox."""
     if connection.kind != "email":
         return None
-    return {"watched": connection.settings.get("folder", ""), "sent": connection.settings.get("sent_folder", "")}
+    names = (connection.settings.get(name, "") for name in ("folder", "sent_watched"))
+    return {"watched": ", ".join(filter(None, names)), "sent": connection.settings.get("sent_folder", "")}
 
 
 async def pause(visit: Visit, connection_id: int) -> web.StreamResponse:

@@ -445,3 +445,49 @@ def test_what_is_asked_of_letters_is_found_in_any_order():
     found = imap_syntax.found(lines)
     assert [(letter.uid, letter.size, letter.body) for letter in found] == [(7, 0, b"abc"), (9, 0, b""), (10, 5, None)]
     assert found[0].date == "22-Nov-2026 10:00:00 +0000"
+
+
+# --- the folder of what colleagues send ---
+
+
+def words(heard: Heard) -> list[str]:
+    return [request.headers["x-folder"] for request in heard.letters]
+
+
+async def test_two_folders_keep_a_place_each_and_nothing_of_them_comes_twice(dovecot):
+    dovecot.put(USER, letter("lay-there"), "Sent")
+    channel = email(dovecot, sent_watched="Sent")
+    async with hearing() as heard:
+        async with listening(channel, heard):
+            await heard.until(lambda: "uidvalidity" in heard.cursor and "Sent" in heard.cursor.get("others", {}))
+            dovecot.put(USER, letter("in-1"))
+            dovecot.put(USER, letter("out-1"), "Sent")
+            await heard.until(lambda: len(heard.letters) == 2)
+        dovecot.put(USER, letter("out-2"), "Sent")
+        dovecot.put(USER, letter("in-2"))
+        async with listening(channel, heard):
+            await heard.until(lambda: len(heard.letters) == 4)
+        assert sorted(words(heard)) == ["INBOX", "INBOX", "Sent", "Sent"]
+        assert words(heard)[2:] == ["INBOX", "Sent"], "what somebody wrote comes before the answer"
+        assert len(heard.items) == 4
+        async with listening(email(dovecot), heard):
+            dovecot.put(USER, letter("in-3"))
+            await heard.until(lambda: len(heard.letters) == 5)
+        async with listening(channel, heard):
+            dovecot.put(USER, letter("out-3"), "Sent")
+            await heard.until(lambda: len(heard.letters) == 6)
+        assert len(heard.items) == 6, "a folder that was not read for a while is gone on with where it was left"
+
+
+async def test_a_folder_of_sent_letters_that_is_not_there_keeps_nobody_from_reading_what_comes(dovecot):
+    channel = email(dovecot, sent_watched="Gesendet")
+    async with hearing() as heard:
+        async with listening(channel, heard):
+            await heard.until(lambda: any("Gesendet" in said for well, said in heard.states if not well))
+            dovecot.put(USER, letter("still-read"))
+            await heard.until(lambda: len(heard.letters) == 1)
+            assert heard.states[-1][0] is False
+            dovecot.put(USER, letter("made-now"), "Gesendet")
+            await heard.until(lambda: heard.states[-1][0])
+        with pytest.raises(Misconfigured, match=r"Nowhere.*Gesendet"):
+            await email(dovecot, sent_watched="Nowhere").check(heard.tools)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +30,21 @@ VERA = "sales@hub.test"  # a second mailbox on the same server plays Vera's
 async def mailbox(hub: Hub, take_on: Any, dovecot: Dovecot, postfix: Postfix) -> AsyncIterator[Connection]:
     """Our mailbox, connected and listened to."""
     await take_on("Anna")
+    async with listened_to(hub, dovecot, postfix) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def whole_mailbox(hub: Hub, take_on: Any, dovecot: Dovecot, postfix: Postfix) -> AsyncIterator[Connection]:
+    """The same, with the folder of what is sent: our copies go there, and colleagues' own letters are read there."""
+    await take_on("Anna")
+    dovecot.put(US, letter(900, "To: the bank <bank@example.com>", body="From before"), "Sent")
+    async with listened_to(hub, dovecot, postfix, sent_folder="Sent", sent_watched="Sent") as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def listened_to(hub: Hub, dovecot: Dovecot, postfix: Postfix, **settings: Any) -> AsyncIterator[Connection]:
     async with hub.database.transaction() as session:
         connection = await connections.create(
             session,
@@ -44,6 +60,7 @@ async def mailbox(hub: Hub, take_on: Any, dovecot: Dovecot, postfix: Postfix) ->
                 "smtp_port": postfix.smtps,
                 "smtp_security": "tls",
                 "certificate": dovecot.certificate,
+                **settings,
             },
             at=hub.clock.now(),
         )
@@ -53,7 +70,8 @@ async def mailbox(hub: Hub, take_on: Any, dovecot: Dovecot, postfix: Postfix) ->
 
     async def it_stands() -> bool:
         async with hub.database.reading() as session:
-            return bool((await session.get_one(Connection, connection.id)).cursor)
+            cursor = (await session.get_one(Connection, connection.id)).cursor
+        return "uidvalidity" in cursor and bool(cursor.get("others")) == bool(settings.get("sent_watched"))
 
     await until(it_stands)
     yield connection
@@ -129,6 +147,72 @@ async def test_a_letter_becomes_work_is_answered_and_the_answer_to_that_comes_in
     assert (last.text, last.conversation_id, last.reply_to_id) == ("Завтра в 10.", conversation.id, answer.id)
     assert "Когда измерить окна?" in (last.quoted or "")
     assert len(await rows(hub, Contact)) == len(await rows(hub, Conversation)) == len(await rows(hub, Lead)) == 1
+
+
+async def test_what_a_colleague_answers_from_another_mail_program_stands_in_the_conversation(
+    hub: Hub, whole_mailbox: Connection, dovecot: Dovecot
+):
+    dovecot.put(US, letter(10))
+
+    async def it_came() -> bool:
+        return len(await said(hub)) == 1
+
+    await until(it_came)
+    (conversation,) = await rows(hub, Conversation)
+    assert conversation.waiting_since is not None
+    dovecot.put(US, sent(11, "The Bank <bank@example.com>", body="Please close the account"), "Sent")
+    outlook = ("In-Reply-To: <vera10@example.com>", "References: <vera10@example.com>")
+    quoted = "Tomorrow at ten.\r\n\r\nOn Mon, 23 Nov 2026 at 09:00, Vera Sokolova wrote:\r\n> 3 windows, quote please"
+    dovecot.put(US, sent(12, f"Vera <{VERA}>", *outlook, body=quoted), "Sent")
+
+    async def the_answer_came() -> bool:
+        return len(await said(hub)) == 2
+
+    await until(the_answer_came)
+    answer = (await said(hub))[-1]
+    assert (answer.direction, answer.text, answer.status) == ("outbound", "Tomorrow at ten.", "sent")
+    assert answer.conversation_id == conversation.id
+    (conversation,) = await rows(hub, Conversation)
+    assert conversation.waiting_since is None, "she has been answered"
+    assert len(await rows(hub, Contact)) == len(await rows(hub, Lead)) == 1, "the bank is none of our business"
+
+    async with hub.database.transaction() as session:
+        opened = await session.get_one(Conversation, conversation.id)
+        await replies.reply(session, hub, opened, author_id=None, text="And bring the plan, please")
+
+    async def a_copy_lies_there() -> bool:
+        await worker.drain(hub)
+        return any(b"bring the plan" in copy for copy in dovecot.letters(US, "Sent"))
+
+    await until(a_copy_lies_there)
+    dovecot.put(US, letter(13, body="I will", subject="Re: Windows"))
+
+    async def she_answered() -> bool:
+        return any(message.text == "I will" for message in await said(hub))
+
+    await until(she_answered)
+    dovecot.put(US, sent(14, f"Vera <{VERA}>", *outlook, body="Until tomorrow"), "Sent")
+
+    async def the_last_came() -> bool:
+        return any(message.text == "Until tomorrow" for message in await said(hub))
+
+    await until(the_last_came)
+    words = [message.text for message in await said(hub)]
+    assert words.count("And bring the plan, please") == 1, "our own copy is no news"
+
+
+def sent(number: int, to: str, *headers: str, body: str) -> bytes:
+    """Return a letter as a colleague's mail program leaves it among those sent, from an alias of the mailbox."""
+    head = [
+        "From: Anna <anna.alias@hub.test>",
+        f"To: {to}",
+        "Subject: Re: Windows",
+        f"Message-ID: <anna{number}@outlook.example>",
+        "Date: Mon, 23 Nov 2026 09:30:00 +0000",
+        "Content-Type: text/plain; charset=utf-8",
+        *headers,
+    ]
+    return ("\r\n".join(head) + f"\r\n\r\n{body}\r\n").encode()
 
 
 async def test_machines_make_no_leads_and_a_bounce_marks_the_message_and_the_address(
