@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,14 @@ def _setter(event: asyncio.Event) -> Callable[[str], None]:
     return lambda _payload: event.set()
 
 
+def _waker(queues: Mapping[str, asyncio.Event]) -> Callable[[str], None]:
+    def wake(queue: str) -> None:
+        for event in [queues[queue]] if queue in queues else queues.values():
+            event.set()
+
+    return wake
+
+
 @asynccontextmanager
 async def open_hub(
     settings: Settings, database_url: str, *, clock: Clock | None = None, public_url: str | None = None
@@ -89,11 +97,14 @@ async def open_hub(
         work_waits, delivered = asyncio.Event(), asyncio.Event()
         diary_grew, connections_changed = asyncio.Event(), asyncio.Event()
         sending_waits, desk_waits, posts_wait, desk_news = (asyncio.Event() for _ in range(4))
-        signals.on(WAKE, _setter(work_waits))
-        signals.on(WAKE, _setter(delivered))
-        signals.on(WAKE, _setter(sending_waits))
-        signals.on(WAKE, _setter(desk_waits))
-        signals.on(WAKE, _setter(posts_wait))
+        queues = {
+            "jobs": work_waits,
+            "deliveries": delivered,
+            "outbox": sending_waits,
+            "desk_updates": desk_waits,
+            "desk_posts": posts_wait,
+        }
+        signals.on(WAKE, _waker(queues))
         signals.on(DIARY, _setter(desk_news))
         signals.on(DIARY, _setter(diary_grew))
         signals.on(DIARY, live.wake)

@@ -249,5 +249,5 @@ async def replay(session: AsyncSession, ids: Sequence[int], *, now: datetime) ->
     )
     count = len(list(rows))
     if count:
-        await jobs.wake(session)
+        await jobs.wake(session, Delivery.__tablename__)
     return count

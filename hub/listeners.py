@@ -28,6 +28,7 @@ from hub.connections import Live
 from hub.database import plain_url
 from hub.web_client import tools_for
 from webhooks import ingress
+from webhooks.deliveries import Delivery
 from webhooks.ingress import Found
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class _Ear:
                     {"cursor": json_text(dict(cursor)), "id": self._live.id},
                 )
             if found:
-                await jobs.wake(session)
+                await jobs.wake(session, Delivery.__tablename__)
         if cursor is not None:
             self.cursor = dict(cursor)
         if found:

@@ -78,7 +78,7 @@ WITH stored AS (
     ON CONFLICT (connection_id, dedupe_key) DO NOTHING
     RETURNING reference
 )
-SELECT reference, (SELECT pg_notify('{WAKE}', '')) FROM stored
+SELECT reference, (SELECT pg_notify('{WAKE}', 'deliveries')) FROM stored
 """  # noqa: S608 - the channel's name is our own
 
 _RELEASE = """

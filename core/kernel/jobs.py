@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.kernel.db import Base, insert_rows
 
 WAKE = "switchyard_work"
-"""The NOTIFY channel that wakes idle workers."""
+"""The NOTIFY channel that wakes idle workers; what it says is the name of the queue, or nothing for all of them."""
 
 WORKER_LOCKS = 0x5357
 """The first key of the advisory locks by which living workers are told from dead ones; the second is the worker's id.
@@ -119,12 +119,12 @@ async def enqueue_many(session: AsyncSession, rows: Sequence[Mapping[str, Any]])
             text("UPDATE jobs SET unique_key = NULL WHERE unique_key = ANY(:keys) AND due_at IS NULL"), {"keys": keys}
         )
     await insert_rows(session, Job, rows, suffix="ON CONFLICT (unique_key) DO NOTHING")
-    await wake(session)
+    await wake(session, Job.__tablename__)
 
 
-async def wake(session: AsyncSession) -> None:
-    """Wake idle workers of every node once this transaction commits."""
-    await (await session.connection()).exec_driver_sql(f"SELECT pg_notify('{WAKE}', '')")
+async def wake(session: AsyncSession, queue: str) -> None:
+    """Wake the idle workers of a queue, on every node, once this transaction commits. `queue` is the table's name."""
+    await (await session.connection()).exec_driver_sql(f"SELECT pg_notify('{WAKE}', $1)", (queue,))
 
 
 class Failure(NamedTuple):

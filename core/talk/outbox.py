@@ -207,7 +207,7 @@ async def say(
             conversation.assignee_id = author_id  # whoever answers first looks after it
     conversation.version += 1
     await session.flush()
-    await jobs.wake(session)
+    await jobs.wake(session, Outgoing.__tablename__)
     await _tell(session, "message.queued" if send_at is None else "message.scheduled", message, conversation, at)
     return message
 
@@ -276,7 +276,7 @@ async def retry(session: AsyncSession, message: Message, *, at: datetime) -> Non
         )
     )
     await session.flush()
-    await jobs.wake(session)
+    await jobs.wake(session, Outgoing.__tablename__)
     await events.record(
         session,
         "message.retried",
@@ -327,5 +327,5 @@ async def hurry(session: AsyncSession, connection_id: int, *, at: datetime) -> i
     )
     count = len(list(moved))
     if count:
-        await jobs.wake(session)
+        await jobs.wake(session, Outgoing.__tablename__)
     return count

@@ -285,12 +285,12 @@ class Poster:
             if isinstance(error, PlaceGone) and post.topic_id is not None and row.attempts < 5:
                 await topics.lost(session, post.topic_id)
                 post.due_at, post.attempts = now, post.attempts
-                await jobs.wake(session)
+                await jobs.wake(session, DeskPost.__tablename__)
                 return False
             if isinstance(error, PeerMoved):
                 await places.moved(session, post.connection_id, post.chat, error.new_peer)
                 post.due_at = now
-                await jobs.wake(session)
+                await jobs.wake(session, DeskPost.__tablename__)
                 return False
             if isinstance(error, RecipientGone) and post.target_id is None:
                 await linking.reach(session, post.connection_id, post.chat, is_reachable=False)

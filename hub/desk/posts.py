@@ -101,7 +101,7 @@ async def add(session: AsyncSession, posts: Sequence[DeskPost]) -> None:
         return
     session.add_all(posts)
     await session.flush()
-    await jobs.wake(session)
+    await jobs.wake(session, DeskPost.__tablename__)
 
 
 _REFRESH = text(
@@ -143,4 +143,4 @@ async def refresh(
             "calls": list(calls),
         },
     )
-    await jobs.wake(session)
+    await jobs.wake(session, DeskPost.__tablename__)

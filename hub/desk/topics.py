@@ -201,7 +201,7 @@ async def bring_elsewhere(session: AsyncSession, waiting: Sequence[DeskPost], be
         subjects = {name: getattr(row, name) for name in ("conversation_id", "message_id", "lead_id")}
         fresh += [posts.to_link(link, row.purpose, at=at, **subjects) for link in links]
     await posts.add(session, fresh)
-    await jobs.wake(session)
+    await jobs.wake(session, DeskPost.__tablename__)
 
 
 async def _reachable(session: AsyncSession, user_ids: Sequence[int]) -> Sequence[DeskLink]:

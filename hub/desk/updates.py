@@ -42,7 +42,7 @@ async def note(session: AsyncSession, noted: Sequence[Noted], *, at: datetime) -
         for item in noted
     ]
     await insert_rows(session, DeskUpdate, rows)
-    await jobs.wake(session)
+    await jobs.wake(session, DeskUpdate.__tablename__)
     return [{"kind": f"desk.{type(item.event).__name__.removeprefix('Desk').lower()}"} for item in noted]
 
 

@@ -52,5 +52,27 @@ async def test_a_job_that_takes_its_time_holds_up_no_other(hub, monkeypatch):
         goes_on.set()
 
 
+async def test_what_comes_for_one_queue_wakes_nobody_who_looks_after_another(hub):
+    waits = {
+        "jobs": hub.work_waits,
+        "deliveries": hub.delivered,
+        "outbox": hub.sending_waits,
+        "desk_updates": hub.desk_waits,
+        "desk_posts": hub.posts_wait,
+    }
+    async with asyncio.timeout(20):
+        for queue, event in waits.items():
+            for each in waits.values():
+                each.clear()
+            async with hub.database.transaction() as session:
+                await jobs.wake(session, queue)
+            await event.wait()
+            assert [name for name, each in waits.items() if each.is_set()] == [queue]
+        async with hub.database.transaction() as session:
+            await jobs.wake(session, "")
+        for event in waits.values():
+            await event.wait()
+
+
 def _waited_for(event: asyncio.Event) -> bool:
     return bool(event._waiters)
