@@ -43,9 +43,11 @@ class LaneWorker:
         self._at_once, self._finishes = at_once, finishes
         self._in_hand: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._wakes = asyncio.Event()
 
     async def run(self, wakes: asyncio.Event, *, look_every: float) -> None:
         """Work until canceled: at once when woken, else every `look_every` seconds."""
+        self._wakes = wakes
         try:
             while True:
                 wakes.clear()
@@ -99,3 +101,5 @@ class LaneWorker:
             log.exception("work_not_noted", queue=self._queue.name, ids=[row.id for row in rows])
         finally:
             self._in_hand.difference_update(row.id for row in rows)
+            if len(rows) > 1:  # of so busy a lane more may wait, and nobody else tells of it
+                self._wakes.set()
