@@ -53,6 +53,24 @@ async def test_one_that_cannot_be_done_fails_alone(database, ledger):
     assert await written(database) == [6, 7, 8, 404]
 
 
+async def test_a_database_that_is_away_is_found_out_once(database):
+    tries = 0
+
+    async def do(session, numbers: Sequence[int]):
+        nonlocal tries
+        tries += 1
+        victim = await session.scalar(text("SELECT pg_backend_pid()"))
+        async with database.reading() as other:
+            await other.execute(text("SELECT pg_terminate_backend(:victim)"), {"victim": victim})
+        await session.execute(text("SELECT 1"))
+        return list(numbers)
+
+    together = Together(database, do)
+    results = await asyncio.gather(*(together(number) for number in range(5)), return_exceptions=True)
+    assert tries == 1
+    assert all(isinstance(result, Exception) for result in results)
+
+
 async def test_who_leaves_while_it_is_done_takes_nobody_along(database, ledger):
     together, _ = ledger
     first, second = (asyncio.create_task(together(number)) for number in (1, 2))
