@@ -26,6 +26,8 @@ from core.kernel.secrets import Vault
 from core.staff import workspace
 from core.work.calling import Line
 from hub.database import Database
+from hub.i18n import translator_for
+from hub.web.words import N_
 
 SETUP = "connection.setup"
 """The job that registers our hook with the provider, and looks whether the account works."""
@@ -204,24 +206,27 @@ class Switchboard:
             trusted=tuple(url for url in given.values() if isinstance(url, str) and url.startswith("http")),
             health=row.health,
             reply_through=row.reply_through,
-            line=_line(row, channel, country=row.default_country or company.country),
+            line=_line(row, channel, company),
         )
 
 
-def _line(row: Connection, channel: Channel, *, country: str) -> Line | None:
+def _line(row: Connection, channel: Channel, company: workspace.Workspace) -> Line | None:
     if not isinstance(channel, Telephone):
         return None
+    say = translator_for(company.language)
     return Line(
         id=row.id,
         kind=row.kind,
         title=row.title,
         rules=channel.rules,
-        country=country,
+        country=row.default_country or company.country,
         pipeline_id=row.pipeline_id,
         team_id=row.team_id,
         owner_id=row.owner_id,
         make_lead=row.make_lead,
         make_deal=row.make_deal,
+        call_back=say(N_("Call back")),
+        rang_in_vain=say(N_("Rang in vain")),
     )
 
 

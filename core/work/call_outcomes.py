@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, update
@@ -29,16 +29,6 @@ if TYPE_CHECKING:
 AFTER_HOURS = "call.after_hours"
 """The job that tells somebody who rang after hours when they will be called."""
 
-
-class _Words(NamedTuple):
-    """What a task to call back says: in the company's language, since it is a record that everybody reads."""
-
-    title: str
-    rang: str
-
-
-_ENGLISH = _Words("Call back", "Rang in vain")
-_WORDS = {"en": _ENGLISH, "ru": _Words("Перезвонить", "Звонок без ответа")}
 
 _PROVES_WITHIN = timedelta(days=1)
 """A task to call that is due later than this is for another day: today's call does not do it."""
@@ -143,9 +133,8 @@ async def _missed(
         return
     when = call.ended_at or now
     waiting = await tasks.open_calls_to(session, call.contact_id)
-    words = _WORDS.get(company.language, _ENGLISH)
     line_said = f" ({call.line})" if call.line else ""
-    note = f"{words.rang} {call.started_at.astimezone(ZoneInfo(company.time_zone)):%Y-%m-%d %H:%M}{line_said}"
+    note = f"{line.rang_in_vain} {call.started_at.astimezone(ZoneInfo(company.time_zone)):%Y-%m-%d %H:%M}{line_said}"
     if waiting:
         asked = select(Call.id).where(Call.contact_id == call.contact_id, Call.task_id == waiting[0].id)
         call.task_id = None if await session.scalar(asked.limit(1)) is None else waiting[0].id
@@ -157,7 +146,7 @@ async def _missed(
         opening = None if is_open else schedule.next_opening(when)
         task = await tasks.add(
             session,
-            title=words.title,
+            title=line.call_back,
             kind=TaskKind.CALL,
             at=now,
             due_at=opening or schedule.add(when, line.rules.call_back_minutes),

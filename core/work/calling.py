@@ -33,7 +33,11 @@ _SILENT_FOR = timedelta(hours=4)
 
 
 class Line(NamedTuple):
-    """The connection a call came over, as far as calling needs it."""
+    """The connection a call came over, as far as calling needs it.
+
+    `call_back` and `rang_in_vain` are what a task says after a missed call: in the company's language, since it is a
+    record that everybody reads.
+    """
 
     id: int
     kind: str
@@ -45,6 +49,8 @@ class Line(NamedTuple):
     owner_id: int | None = None
     make_lead: bool = True
     make_deal: bool = True
+    call_back: str = "Call back"
+    rang_in_vain: str = "Rang in vain"
 
 
 class HeardCall(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from core import connections
 from core.staff import workspace
 from core.staff.workspace import Workspace
 from hub.i18n import LANGUAGES
@@ -43,6 +44,7 @@ async def save(visit: Visit) -> web.StreamResponse:
         return await _form(visit, {**typed, "merges_attested": bool(visit.field("merges_attested"))}, refused)
     if changed:
         note(visit, "workspace.changed", "workspace", 1, {"fields": changed})
+        await connections.announce(visit.session)  # they read phones and write tasks as the company says
     if visit.is_partial:
         return visit.done(HERE, N_("Saved"))
     return visit.go(HERE + "?saved=yes")

@@ -169,6 +169,7 @@ async def test_a_task_to_call_back_is_in_the_company_s_language_and_its_time(rin
     async with hub.database.transaction() as changed:
         company = await workspace.get(changed)
         company.language, company.time_zone = "ru", "Asia/Omsk"
+    await hub.switchboard.refresh()
     await ring(*missed())
     [task] = await all_of(session, Task)
     assert task.title == "Перезвонить"

@@ -8,6 +8,7 @@ import msgspec
 import phonenumbers
 from msgspec import UNSET, Meta, UnsetType
 
+from core import connections
 from core.kernel.errors import Rejected
 from core.staff import workspace
 from core.staff.workspace import Workspace
@@ -114,6 +115,7 @@ async def change(call: Call, body: WorkspaceChange) -> WorkspaceView:
         hours_json.from_json({"always_open": True, "time_zone": values["time_zone"].strip() or "?"})
     if changed := workspace.change(company, **values):
         records.note(call, "workspace.changed", "workspace", 1, {"fields": changed})
+        await connections.announce(call.session)  # they read phones and write tasks as the company says
     return _view(company)
 
 

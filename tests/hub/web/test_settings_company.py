@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from core.staff import workspace
@@ -44,6 +46,16 @@ async def test_what_is_changed_holds_and_is_written_down_once(owner, company, al
     [entry] = [entry for entry in await all_of(AuditEntry) if entry.action == "workspace.changed"]
     assert entry.details["fields"] == sorted([*FORM, "merges_attested"])
     assert "Saved" in (await owner.get(f"{HERE}?saved=yes")).text
+
+
+async def test_phones_are_read_as_of_the_new_country_at_once(owner, hub, webform):
+    assert hub.switchboard.by_id(webform.id).time_zone != FORM["time_zone"]
+    hub.connections_changed.clear()
+    await owner.post_plainly(HERE, **FORM)
+    async with asyncio.timeout(20):
+        await hub.connections_changed.wait()
+    await hub.switchboard.refresh()  # what the worker does, being told so
+    assert hub.switchboard.by_id(webform.id).time_zone == FORM["time_zone"]
 
 
 async def test_hours_of_another_time_zone_stay_in_it(owner, company, hub):
