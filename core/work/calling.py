@@ -33,11 +33,7 @@ _SILENT_FOR = timedelta(hours=4)
 
 
 class Line(NamedTuple):
-    """The connection a call came over, as far as calling needs it.
-
-    `call_back` and `rang_in_vain` are what a task says after a missed call: in the company's language, since it is a
-    record that everybody reads.
-    """
+    """The connection a call came over, as far as calling needs it; the words for its tasks in the company's language."""
 
     id: int
     kind: str
