@@ -33,7 +33,7 @@ _SILENT_FOR = timedelta(hours=4)
 
 
 class Line(NamedTuple):
-    """The connection a call came over, as far as calling needs it; the words for its tasks in the company's language."""
+    """The connection a call came over, as far as calling needs it; its words for tasks in the company's language."""
 
     id: int
     kind: str
