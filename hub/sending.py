@@ -68,7 +68,6 @@ class _Held(NamedTuple):
 class _Ready(NamedTuple):
     """A part that goes as soon as its connection may send."""
 
-    live: Live
     held: _Held
     part: MessagePart
     next: Next
@@ -147,7 +146,7 @@ class Outbox:
                 continue
             next_ = await self._judge(session, row, held[row.id], blocked)
             if isinstance(next_, _Ready):
-                ready.setdefault(next_.live.id, []).append(next_)
+                ready.setdefault(next_.next.live.id, []).append(next_)
             else:
                 found[row.id] = next_
         await session.flush()
@@ -230,13 +229,13 @@ class Outbox:
             await self._failures.fail(session, outgoing, message, *refusal)
             return _Done()
         made = await self._part(session, live.sender, message, conversation, part)
-        return _Ready(live, held, part, Next(live, live.sender, made, part.position))
+        return _Ready(held, part, Next(live, live.sender, made, part.position))
 
     async def _take_turns(self, session: AsyncSession, ready: Sequence[_Ready]) -> dict[int, Next | Wait]:
         """Note of as many parts of one connection as may go now that they are being sent; the others wait."""
-        live, now = ready[0].live, self._hub.clock.now()
-        per_second = ready[0].next.sender.sending.per_second
-        granted, wait = await pace.take_turns(session, live.id, len(ready), per_second=per_second, now=now)
+        first, now = ready[0].next, self._hub.clock.now()
+        per_second = first.sender.sending.per_second
+        granted, wait = await pace.take_turns(session, first.live.id, len(ready), per_second=per_second, now=now)
         found: dict[int, Next | Wait] = {}
         for number, one in enumerate(ready):
             outgoing, message, conversation, _ = one.held

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
 from channels.contract import (
@@ -172,6 +172,13 @@ class Email:
                 raise ValueError("it has to be one line")
             return value.strip()
 
+        @field_validator("sent_watched")
+        @classmethod
+        def _is_another_folder(cls, value: str, info: ValidationInfo) -> str:
+            if value and value.casefold() == str(info.data.get("folder", "")).casefold():
+                raise ValueError("what customers write would be taken for ours: sent letters lie in another folder")
+            return value
+
     def __init__(self, settings: Settings, pace: Pace = USUAL_PACE) -> None:
         self._settings = settings
         self._pace = pace
@@ -203,7 +210,7 @@ class Email:
         watch = Watch(
             self._imap, self._login, settings.folder, self.route, import_days=settings.import_days, pace=self._pace
         )
-        if settings.sent_watched in ("", settings.folder):
+        if not settings.sent_watched:
             await watch.run(listening)
             return
         folders = Folders(listening)
@@ -311,7 +318,7 @@ class Email:
         return self._settings.reply_plus
 
     async def check(self, tools: Tools) -> Checked:
-        """Sign in to both servers and look for the folders, without reading or sending anything.
+        """Sign in to both servers and open the folders, without reading or sending anything.
 
         Raises:
             ChannelError: one of them does not let us.
@@ -320,12 +327,8 @@ class Email:
             folder = await mailbox.select(self._settings.folder)
             has_idle = mailbox.has_idle
             folders = await mailbox.folders()
-        if self._settings.sent_watched and self._settings.sent_watched not in folders:
-            raise Misconfigured(
-                f"There is no folder {self._settings.sent_watched!r} to read sent letters from. "
-                f"There are: {', '.join(folders[:30])}",
-                code="folder",
-            )
+            if self._settings.sent_watched:
+                await mailbox.select(self._settings.sent_watched)
         largest = await self._post.check(self._address, tools)
         facts = {
             "Letters in the folder": str(folder.letters),

@@ -18,8 +18,8 @@ class Folders:
 
     def __init__(self, listening: Listening) -> None:
         self._listening = listening
-        self._others: dict[str, Any] = {}
-        self._first: dict[str, Any] = {}
+        self._first = dict(listening.cursor)
+        self._others: dict[str, Any] = self._first.pop("others", {})
         self._ill: dict[str, str] = {}
         self._well: dict[str, str] = {}
         self._storing = asyncio.Lock()
@@ -27,14 +27,11 @@ class Folders:
 
     def first(self) -> Listening:
         """Return what the first watch is handed."""
-        own = dict(self._listening.cursor)
-        self._others |= own.pop("others", {})
-        self._first = own
-        return _Folder(self, "", own)
+        return _Folder(self, "", self._first)
 
     def other(self, name: str) -> Listening:
         """Return what a further watch is handed."""
-        return _Folder(self, name, dict(self._listening.cursor.get("others", {}).get(name, {})))
+        return _Folder(self, name, self._others.get(name, {}))
 
     async def deliver(self, name: str, items: Sequence[Item], cursor: Mapping[str, Any]) -> None:
         """Store what one watch found, with the positions of all.

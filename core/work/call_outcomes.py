@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 AFTER_HOURS = "call.after_hours"
 """The job that tells somebody who rang after hours when they will be called."""
 
-
 _PROVES_WITHIN = timedelta(days=1)
 """A task to call that is due later than this is for another day: today's call does not do it."""
 

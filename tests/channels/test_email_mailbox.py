@@ -479,6 +479,12 @@ async def test_two_folders_keep_a_place_each_and_nothing_of_them_comes_twice(dov
         assert len(heard.items) == 6, "a folder that was not read for a while is gone on with where it was left"
 
 
+@pytest.mark.parametrize("folder", ["INBOX", "inbox"])
+def test_what_comes_in_cannot_be_what_was_sent(folder):
+    with pytest.raises(ValueError, match="another folder"):
+        email(sent_watched=folder)
+
+
 async def test_a_folder_of_sent_letters_that_is_not_there_keeps_nobody_from_reading_what_comes(dovecot):
     channel = email(dovecot, sent_watched="Gesendet")
     async with hearing() as heard:

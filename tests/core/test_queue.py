@@ -353,7 +353,7 @@ async def main(url, worker, now):
         async with database.transaction() as session:
             rows = await jobs.jobs_queue().claim(session, worker_id=worker, now=now, limit=3)
         print(len(rows), flush=True)
-        await asyncio.sleep(600)
+        await asyncio.Event().wait()  # until it is killed
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2]), datetime.fromisoformat(sys.argv[3])))
 """
