@@ -20,6 +20,7 @@ from itertools import count
 from typing import Final
 
 from channels.errors import ChannelError, Misconfigured, Temporary, Unauthorised, Uncertain, Undeliverable
+from core.kernel.waiting import end
 
 Value = str | int | bool | Sequence[str] | Mapping[str, str]
 """Of a header: a sequence is the header as many times, a mapping is channel variables."""
@@ -160,9 +161,7 @@ class Ami:
             with suppress(ChannelError, TimeoutError):
                 async with asyncio.timeout(1):
                     await self._request("Logoff", {})
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         self._end("it was closed")
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(2):

@@ -10,7 +10,6 @@ import asyncio
 import random
 import ssl
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from channels.asterisk_channels import Note, Plan
 from channels.contract import Item, Listening
 from channels.errors import Misconfigured, Temporary, Uncertain
 from channels.fields import Fields
+from core.kernel.waiting import end, woken
 
 EVENTS = ("call", "agent", "dialplan", "dtmf")
 """Classes of events that calls are made of; `dialplan` names recordings and menus, `dtmf` the keys pressed there."""
@@ -125,15 +125,12 @@ class Line:
                 elif is_over:
                     break
                 else:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(_SIGN_EVERY):
-                            await self._news.wait()
+                    if await woken(self._news, _SIGN_EVERY):
                         continue
                     if self._calls.are_any:
                         await self._store()
         finally:
-            reading.cancel()
-            await asyncio.wait((reading,))
+            await end(reading)
         reading.result()
 
     async def _read(self, ami: Ami) -> None:

@@ -19,6 +19,7 @@ import msgspec
 
 from channels.errors import Misconfigured, Temporary, Unauthorised
 from channels.fields import Fields
+from core.kernel.waiting import end
 
 HEARTBEAT = "HEARTBEAT"
 
@@ -160,14 +161,11 @@ class Line:
             self._reading.cancel()
             await taking
         finally:
-            taking.cancel()
-            watching.cancel()
-            await asyncio.gather(taking, watching, return_exceptions=True)
+            await end(taking, watching)
 
     async def close(self) -> None:
         """Hang up."""
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+        await end(self._reading)
         self._end("the line was closed")
         self._greeting.cancel()
         self._writer.close()

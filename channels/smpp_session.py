@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from channels import smpp_units
 from channels.smpp_units import Command, Unit, Unreadable
+from core.kernel.waiting import end
 
 Take = Callable[[Sequence[Unit]], Awaitable[None]]
 """Makes deliveries durable; what it raises ends the line, unacknowledged deliveries come again."""
@@ -124,9 +125,7 @@ class Session:
                 if task in done:
                     task.result()
         finally:
-            for task in tasks[1:]:
-                task.cancel()
-            await asyncio.gather(*tasks[1:], return_exceptions=True)
+            await end(*tasks[1:])
         raise Lost(self._lost or "the line was closed")
 
     async def close(self, *, politely: bool = True) -> None:
@@ -135,8 +134,7 @@ class Session:
             with suppress(Refused, Lost, Unanswered, OSError):
                 async with asyncio.timeout(2):
                     await self.request(Command.UNBIND)
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+        await end(self._reading)
         self._end("the line was closed")
         self._writer.close()
         with suppress(OSError, TimeoutError):

@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import connections
 from core.kernel.errors import DomainError, Forbidden, Rejected
 from core.staff import access, audit, sessions, users, workspace
 from core.staff.access import Rights
@@ -224,6 +225,7 @@ async def set_up(
         if found is None or not await may_set_up(session, hub, token):
             raise Forbidden("This link was used already or has expired. Start the hub again to get a new one")
         workspace.change(found, **company)
+        await connections.announce(session)  # they read phones and write tasks as the company says
         found.setup_token_hash = found.setup_token_expires_at = None
         await first_content.translate(session, found.language)
         user = await users.add(
